@@ -1,0 +1,1 @@
+"""The replicated ledger: events, blocks, state and proofs.  Only `store.py` touches the disk."""

@@ -1,0 +1,1 @@
+"""What people do: profiles, posts, reactions, follows.  Pure rules over the ledger's state."""

@@ -1,0 +1,45 @@
+"""Beats: the ledger's clock for rules that need duration.  Events: infra.BeatStarted, derived.
+
+The primary proposes a beat with a block at most once each `beat_s`; backups accept it only when their own clocks agree,
+checked on the first proposal and never again.  Replay needs no clock.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ledger import keyspace
+from ledger.events import Entry, EventType, Put, View, Write
+from ledger.primitives.records import U64
+from ledger.state import encode_number, read_number
+
+
+@dataclass(frozen=True, slots=True)
+class BeatStarted:
+    """The beat that begins with this block."""
+
+    beat: U64
+
+
+def read_beat(view: View) -> int:
+    """Return the current beat; 0 at genesis."""
+    return read_number(view, keyspace.beat())
+
+
+def apply_beat_started(view: View, entry: Entry[BeatStarted]) -> Iterator[Write]:
+    """Advance the beat."""
+    yield Put(keyspace.beat(), encode_number(entry.body.beat))
+
+
+BEAT_STARTED = EventType(
+    name="infra.BeatStarted",
+    version=1,
+    body=BeatStarted,
+    guards=(),
+    apply=apply_beat_started,
+    summary="A beat began.",
+    example=BeatStarted(1),
+    inputs=lambda body: {"beat": body.beat},
+    derived=True,
+)
+
+EVENTS = (BEAT_STARTED,)

@@ -1,0 +1,327 @@
+"""The chain on disk: genesis, execution at the head, one synced write per height, and the checks at start.
+
+One thread writes (`execute`); any thread may read snapshots.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ledger import keyspace
+from ledger.block import (
+    HEADER_VERSION,
+    Batch,
+    Header,
+    StoredBlock,
+    StoredEvent,
+    compute_event_leaf,
+    compute_header_hash,
+    decode_header,
+    encode_header,
+)
+from ledger.events import CheckedEvent, EventRefused, Registry, SignedEvent, check_event
+from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash
+from ledger.identity import Account
+from ledger.primitives import lthash, merkle
+from ledger.primitives.encoding import EncodingError, decode, encode
+from ledger.primitives.hashing import ZERO_HASH
+from ledger.primitives.ids import compute_account_id
+from ledger.primitives.records import decode_record, encode_record
+from ledger.receipts import SKIPPED
+from ledger.state import encode_number
+from ledger.store import Snapshot, Store, StoreDamaged
+from ledger.tokens import FLX
+from ledger.transition import Executed, Parent, execute_batch
+from ledger.undo import UNDO_BLOCKS, encode_undo, list_undo_keys
+
+FORMAT = 1
+REFERENCES_CACHED = 4_096
+CHECKED_BLOCKS = 512
+"""At start the newest this many blocks are compared with their headers; `atlas verify` replays all."""
+
+CheckEvents = Callable[[tuple[SignedEvent, ...]], tuple[CheckedEvent | EventRefused, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest block."""
+
+    height: int
+    hash: bytes
+    header: Header
+
+
+class Chain:
+    """A chain in a store.  `head` changes when a block is durable, never before."""
+
+    def __init__(self, store: Store, genesis: Genesis, registry: Registry) -> None:
+        """Open the chain, or start it from genesis.  Raises StoreDamaged when the store can't be trusted."""
+        self.store = store
+        self.genesis = genesis
+        self.registry = registry
+        self.chain_id = compute_chain_id(genesis)
+        self.validators_hash = compute_validators_hash(genesis.validators)
+        self._references: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
+        self._undo_floor = 0
+        if store.get(keyspace.META_GENESIS) is None:
+            self._write_genesis()
+        self.head, self._lanes = self._open()
+
+    # Reading.
+
+    def read_log_node(self, level: int, index: int) -> bytes:
+        node = self.store.get(keyspace.log_node(level, index))
+        if node is None:
+            raise StoreDamaged(f"{self.store.path}: the log tree's node {level}/{index} is missing")
+        return node
+
+    def references(self, height: int) -> tuple[bytes, int] | None:
+        """Return the header hash and the beat of a height; None above the head."""
+        if height > self.head.height:
+            return None
+        known = self._references.get(height)
+        if known is None:
+            data = self.store.get(keyspace.header(height))
+            if data is None:
+                raise StoreDamaged(f"{self.store.path}: the header of height {height} is missing")
+            known = self._remember(height, compute_header_hash(data), decode_header(data).beat)
+        return known
+
+    def read_header(self, height: int) -> Header | None:
+        data = self.store.get(keyspace.header(height))
+        return None if data is None else decode_header(data)
+
+    def read_certificate(self, height: int) -> bytes | None:
+        return self.store.get(keyspace.certificate(height))
+
+    def read_block(self, height: int) -> StoredBlock | None:
+        """Return a block as peers exchange it; the certificate is empty until a quorum has signed."""
+        with self.store.snapshot() as snapshot:
+            return read_stored_block(snapshot, height)
+
+    def check_events(self, items: tuple[SignedEvent, ...]) -> tuple[CheckedEvent | EventRefused, ...]:
+        """Check events from history, whose payloads may be gone."""
+        results: list[CheckedEvent | EventRefused] = []
+        for signed in items:
+            try:
+                results.append(check_event(self.registry, self.chain_id, signed, payload_required=False))
+            except EventRefused as refused:
+                results.append(refused)
+        return tuple(results)
+
+    # Writing.
+
+    def execute(self, batch: Batch | None, checked: tuple[CheckedEvent | EventRefused, ...]) -> Executed:
+        """Execute the next batch and make it durable.  Blocks on the disk: call it from one thread."""
+        executed = self.compute(batch, checked)
+        self.commit(executed)
+        return executed
+
+    def compute(self, batch: Batch | None, checked: tuple[CheckedEvent | EventRefused, ...]) -> Executed:
+        """Execute the next batch without writing anything."""
+        return execute_batch(
+            batch,
+            checked,
+            Parent(self.head.header, self.head.hash, self._lanes),
+            epoch_beats=self.genesis.epoch_beats,
+            read=self.store.get,
+            read_log_node=self.read_log_node,
+            references=self.references,
+        )
+
+    def commit(self, executed: Executed) -> None:
+        """Write what `compute` gave, all or nothing and synced; then it is the head."""
+        header = executed.header
+        height = header.height
+        assert height == self.head.height + 1 and header.previous == self.head.hash, "blocks are written in order"
+        puts: list[tuple[bytes, bytes]] = [
+            (keyspace.header(height), executed.header_bytes),
+            (keyspace.META_HEAD, encode([height, executed.hash])),
+            (keyspace.META_LANES, executed.lanes),
+        ]
+        deletes: list[bytes] = []
+        undo: list[tuple[bytes, bytes | None]] = []
+        for key, before, after in executed.changes:
+            if after is None:
+                deletes.append(key)
+            else:
+                puts.append((key, after))
+            if key[:1] == keyspace.STATE:
+                undo.append((key, before))
+        puts.extend(encode_undo(height, undo))
+        for receipt, data, stored in zip(executed.receipts, executed.receipt_bytes, executed.stored, strict=True):
+            puts.append((keyspace.receipt(receipt.log_index), data))
+            if stored is not None:
+                puts.append((keyspace.event(receipt.log_index), encode_record(stored)))
+            if receipt.outcome != SKIPPED or self.store.get(keyspace.event_id(receipt.event_id)) is None:
+                puts.append((keyspace.event_id(receipt.event_id), keyspace.u64(receipt.log_index)))
+        puts.extend((keyspace.log_node(*place), node) for place, node in sorted(executed.log_nodes.items()))
+        puts.extend((keyspace.payload(content_hash), data) for content_hash, data in executed.payloads)
+        floor = self._prune(height, puts, deletes)
+        self.store.write(puts, deletes)
+        self._undo_floor = floor
+        self._lanes = executed.lanes
+        self._remember(height, executed.hash, header.beat)
+        self.head = Head(height, executed.hash, header)
+
+    def write_certificate(self, height: int, certificate: bytes) -> None:
+        """Keep a block's certificate.  Not synced: it can be fetched again from any peer."""
+        self.store.write([(keyspace.certificate(height), certificate)], [], sync=False)
+
+    def _prune(self, height: int, puts: list[tuple[bytes, bytes]], deletes: list[bytes]) -> int:
+        floor = max(self._undo_floor, height - UNDO_BLOCKS)
+        for old in range(self._undo_floor + 1, floor + 1):
+            keys = self.store.get(keyspace.undo_keys(old))
+            if keys is not None:
+                deletes.extend(list_undo_keys(old, keys))
+        if floor != self._undo_floor:
+            puts.append((keyspace.META_UNDO_FLOOR, keyspace.u64(floor)))
+        return floor
+
+    def _remember(self, height: int, header_hash: bytes, beat: int) -> tuple[bytes, int]:
+        known = self._references[height] = (header_hash, beat)
+        while len(self._references) > REFERENCES_CACHED:
+            self._references.popitem(last=False)
+        return known
+
+    # Start.
+
+    def _write_genesis(self) -> None:
+        header, lanes, state = compute_genesis_block(self.genesis, self.registry)
+        header_bytes = encode_header(header)
+        puts = [
+            *state,
+            (keyspace.header(0), header_bytes),
+            (keyspace.META_HEAD, encode([0, compute_header_hash(header_bytes)])),
+            (keyspace.META_LANES, lanes),
+            (keyspace.META_GENESIS, encode_record(self.genesis)),
+            (keyspace.META_FORMAT, keyspace.u64(FORMAT)),
+            (keyspace.META_UNDO_FLOOR, keyspace.u64(0)),
+        ]
+        self.store.write(puts, [])
+
+    def _open(self) -> tuple[Head, bytes]:
+        where = self.store.path
+        if self.store.get(keyspace.META_FORMAT) != keyspace.u64(FORMAT):
+            raise StoreDamaged(f"{where}: expected store format {FORMAT}; this software can't read another")
+        if self.store.get(keyspace.META_GENESIS) != encode_record(self.genesis):
+            raise StoreDamaged(f"{where}: the store belongs to another genesis than the configured one")
+        head_data, lanes = self.store.get(keyspace.META_HEAD), self.store.get(keyspace.META_LANES)
+        floor = self.store.get(keyspace.META_UNDO_FLOOR)
+        if head_data is None or lanes is None or floor is None:
+            raise StoreDamaged(f"{where}: the head record is missing")
+        self._undo_floor = int.from_bytes(floor, "big")
+        try:
+            height, head_hash = decode(head_data)  # type: ignore[misc]
+        except (EncodingError, ValueError, TypeError) as error:
+            raise StoreDamaged(f"{where}: the head record is damaged: {error}") from error
+        assert isinstance(height, int) and isinstance(head_hash, bytes)
+        header = self._verify_headers(height, head_hash)
+        self._verify_state(header, lanes)
+        return Head(height, head_hash, header), lanes
+
+    def _verify_headers(self, height: int, head_hash: bytes) -> Header:
+        """Walk down from the head: every header hashes to what the one above names, and covers its receipts."""
+        expected, first = head_hash, None
+        with self.store.snapshot() as snapshot:
+            for at in range(height, max(-1, height - CHECKED_BLOCKS), -1):
+                data = snapshot.get(keyspace.header(at))
+                if data is None or compute_header_hash(data) != expected:
+                    raise StoreDamaged(f"{self.store.path}: the header of height {at} is missing or edited")
+                header = decode_header(data)
+                _verify_block(self.store, snapshot, header)
+                first = first or header
+                expected = header.previous
+        assert first is not None
+        if first.rules_root != self.registry.compute_root():
+            raise StoreDamaged(f"{self.store.path}: the chain runs under other rules than this software has")
+        if merkle.root_at(first.log_size, self.read_log_node) != first.log_root:
+            raise StoreDamaged(f"{self.store.path}: the log tree does not have the root that the head commits to")
+        return first
+
+    def _verify_state(self, header: Header, lanes: bytes) -> None:
+        """Recompute the digest over every state key; about 5 µs a key."""
+        found = lthash.combine(lthash.EMPTY, [], self.store.iterate(keyspace.STATE, _after(keyspace.STATE)))
+        if found != lanes or lthash.digest(found) != header.state_digest:
+            raise StoreDamaged(
+                f"{self.store.path}: the state does not have the digest that the head (height {header.height}) commits "
+                f"to; remove the store and let the node fetch the chain again"
+            )
+
+
+def compute_genesis_block(genesis: Genesis, registry: Registry) -> tuple[Header, bytes, list[tuple[bytes, bytes]]]:
+    """Return the header of height 0, the LtHash lanes, and the state that it commits to."""
+    chain_id = compute_chain_id(genesis)
+    state: dict[bytes, bytes] = {}
+    total = 0
+    for each in genesis.allocations:
+        account_id = compute_account_id(chain_id, each.key)
+        state[keyspace.account(account_id)] = encode_record(Account(each.key, 0))
+        state[keyspace.balance(FLX, account_id)] = encode_number(each.atoms)
+        total += each.atoms
+    state[keyspace.issued(FLX)] = encode_number(total)
+    ordered = sorted(state.items())
+    lanes = lthash.combine(lthash.EMPTY, [], ordered)
+    header = Header(
+        beat=0,
+        chain_id=chain_id,
+        epoch=0,
+        event_count=0,
+        event_root=merkle.compute_root([]),
+        height=0,
+        log_root=merkle.compute_root([]),
+        log_size=0,
+        previous=ZERO_HASH,
+        proposer=None,
+        receipt_root=merkle.compute_root([]),
+        rules_root=registry.compute_root(),
+        state_digest=lthash.digest(lanes),
+        time_ms=genesis.time_ms,
+        validators_hash=compute_validators_hash(genesis.validators),
+        version=HEADER_VERSION,
+        view=0,
+    )
+    return header, lanes, ordered
+
+
+def read_stored_block(snapshot: Snapshot, height: int) -> StoredBlock | None:
+    """Return a block with its payloads where they are still held, or None."""
+    header_bytes = snapshot.get(keyspace.header(height))
+    if header_bytes is None:
+        return None
+    header = decode_header(header_bytes)
+    items: list[SignedEvent] = []
+    first = header.log_size - header.event_count
+    for _, data in snapshot.iterate(keyspace.event(first), keyspace.event(header.log_size)):
+        stored = decode_record(StoredEvent, data)
+        payload = None if stored.content is None else snapshot.get(keyspace.payload(stored.content))
+        items.append(SignedEvent(stored.event, payload, stored.signature))
+    certificate = snapshot.get(keyspace.certificate(height)) or b""
+    return StoredBlock(certificate, header_bytes, tuple(items))
+
+
+def make_batch(header: Header, parent: Header, items: tuple[SignedEvent, ...]) -> Batch | None:
+    """Return the batch that gives this header when it is executed on its parent."""
+    if header.proposer is None:
+        return None
+    return Batch(header.beat != parent.beat, header.height, items, header.proposer, header.time_ms, header.view)
+
+
+def _verify_block(store: Store, snapshot: Snapshot, header: Header) -> None:
+    """Compare a block's stored events and receipts with its header.  Raises StoreDamaged."""
+    first = header.log_size - header.event_count
+    stop = header.log_size
+    receipts = [data for _, data in snapshot.iterate(keyspace.receipt(first), keyspace.receipt(stop))]
+    if merkle.compute_root([merkle.leaf_hash(data) for data in receipts]) != header.receipt_root:
+        raise StoreDamaged(f"{store.path}: a receipt of height {header.height} is missing or edited")
+    events = [data for _, data in snapshot.iterate(keyspace.event(first), keyspace.event(stop))]
+    try:
+        leaves = [compute_event_leaf(decode_record(StoredEvent, data)) for data in events]
+    except EncodingError as error:
+        raise StoreDamaged(f"{store.path}: an event of height {header.height} is edited: {error}") from error
+    if merkle.compute_root(leaves) != header.event_root:
+        raise StoreDamaged(f"{store.path}: an event of height {header.height} is missing or edited")
+
+
+def _after(prefix: bytes) -> bytes:
+    return prefix[:-1] + bytes([prefix[-1] + 1])

@@ -1,0 +1,238 @@
+"""Events: what someone signed, their types, and the registry of all types a node knows.
+
+An event is data until it is ordered; an `Entry` is an event at its place.  `EventType` ties a name and version to a
+body, its guards and its transition; `Registry` is the list of them, made once by `node/modules.py`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar
+
+from ledger.payloads import PAYLOAD_BYTES_MAX, ContentRef, Payload, compute_content_ref, decode_payload
+from ledger.primitives.encoding import EncodingError, encode
+from ledger.primitives.hashing import tagged_hash
+from ledger.primitives.records import U32, U64, Bytes32, Bytes64, Length, decode_record, encode_record
+from ledger.primitives.signing import Purpose, is_valid_signature
+from ledger.verdict import Fact, Verdict
+
+EVENT_BYTES_MAX = 4_096
+BODY_BYTES_MAX = 2_048
+SIGNED_EVENT_BYTES_MAX = EVENT_BYTES_MAX + PAYLOAD_BYTES_MAX + 256
+EXPIRY_BEATS_MAX = 2_048
+"""An event may name an expiry at most this many beats after its reference block."""
+
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What an author signs.  `reference` is a recent block: it binds the event to this chain's history."""
+
+    type: Annotated[str, Length(3, 64)]
+    version: U32
+    author: Bytes32  # account id
+    key: Bytes32  # Ed25519 public key that signs
+    nonce: U64  # the account's next: one more than that of its last event
+    reference_height: U64
+    reference_hash: Bytes32  # header hash at reference_height
+    expires_beat: U64  # the last beat in which the event may be executed
+    body: Annotated[bytes, Length(0, BODY_BYTES_MAX)]  # canonical bytes of the type's body
+
+
+@dataclass(frozen=True, slots=True)
+class SignedEvent:
+    """An event as it travels: the exact bytes that were signed, the signature, and the payload beside them."""
+
+    event: Annotated[bytes, Length(1, EVENT_BYTES_MAX)]
+    payload: Annotated[bytes, Length(1, PAYLOAD_BYTES_MAX)] | None
+    signature: Bytes64
+
+
+class View(Protocol):
+    """The state that guards and transitions read: keys of `ledger.keyspace` to canonical bytes."""
+
+    def get(self, key: bytes) -> bytes | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write `value` under `key`."""
+
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove `key`."""
+
+    key: bytes
+
+
+Write: TypeAlias = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[B]):
+    """An event at its place in the ledger."""
+
+    event_id: bytes
+    author: bytes
+    key: bytes
+    nonce: int
+    body: B
+    payload: Payload | None  # None where the type has none, or where it was erased
+    height: int
+    log_index: int  # its place among all receipts ever
+    beat: int
+    time_ms: int  # display time of the block; enters no rule
+    chain_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EventType(Generic[B]):
+    """One kind of event: its name, its fields, who judges it, and what it does."""
+
+    name: str  # area.Happened, in the past tense
+    version: int
+    body: type[B]
+    guards: tuple[Callable[[View, Entry[B]], Verdict], ...]
+    apply: Callable[[View, Entry[B]], Iterator[Write]]
+    summary: str
+    example: B
+    inputs: Callable[[B], dict[str, Fact]] = field(default=lambda body: {})  # what the receipt shows of the body
+    content: Callable[[B], ContentRef] | None = None  # for types that carry a payload
+    opens_account: bool = False  # may be the first event of an account that does not exist yet
+    derived: bool = False  # made by the state machine, never signed
+
+    @property
+    def module(self) -> str:
+        return self.name.partition(".")[0]
+
+
+class Registry:
+    """All event types a node knows.  Refuses one name and version twice."""
+
+    def __init__(self, types: Iterable[EventType[Any]]) -> None:
+        self._types: dict[tuple[str, int], EventType[Any]] = {}
+        for kind in types:
+            place = (kind.name, kind.version)
+            if place in self._types:
+                raise AssertionError(f"event type {kind.name} version {kind.version} is declared twice")
+            encode_record(kind.example)
+            self._types[place] = kind
+
+    def find(self, name: str, version: int) -> EventType[Any] | None:
+        return self._types.get((name, version))
+
+    def latest(self, name: str) -> EventType[Any] | None:
+        found = [kind for (known, _), kind in sorted(self._types.items(), key=lambda item: item[0]) if known == name]
+        return found[-1] if found else None
+
+    def all(self) -> tuple[EventType[Any], ...]:
+        """Every type, by name and version."""
+        return tuple(kind for _, kind in sorted(self._types.items(), key=lambda item: item[0]))
+
+    def compute_root(self) -> bytes:
+        """Return the hash of every type's name, version and guards: nodes with other rules have another root."""
+        rules = [[kind.name, kind.version, [guard.__name__ for guard in kind.guards]] for kind in self.all()]
+        return tagged_hash("atlas/rules", encode(rules))
+
+
+class EventRefused(ValueError):
+    """An event that can never be executed, whatever the state: malformed, of an unknown type, or wrongly signed."""
+
+    def __init__(self, code: str, because: str, **facts: Fact) -> None:
+        super().__init__(because)
+        self.code = code
+        self.because = because
+        self.facts = facts
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedEvent:
+    """A signed event whose form, payload and signature were checked; its fields are decoded."""
+
+    signed: SignedEvent
+    event: Event
+    event_id: bytes
+    kind: EventType[Any]
+    body: Any
+    payload: Payload | None
+    wire_bytes: int
+
+
+def compute_event_id(event: bytes) -> bytes:
+    """Return the id of an event: the hash of the exact bytes that were signed."""
+    return tagged_hash("atlas/event", event)
+
+
+def encode_signed_event(signed: SignedEvent) -> bytes:
+    """Return the canonical bytes of a signed event, as they are sent."""
+    return encode_record(signed)
+
+
+def decode_signed_event(data: bytes) -> SignedEvent:
+    """Return the signed event in `data`.  Raises EventRefused."""
+    if len(data) > SIGNED_EVENT_BYTES_MAX:
+        raise EventRefused(
+            "event.too_large", "The signed event is larger than the network allows.",
+            bytes=len(data), bytes_max=SIGNED_EVENT_BYTES_MAX,
+        )  # fmt: skip
+    try:
+        return decode_record(SignedEvent, data)
+    except EncodingError as error:
+        raise EventRefused("event.malformed", f"The signed event is not canonical msgpack: {error}.") from error
+
+
+def check_event(registry: Registry, chain_id: bytes, signed: SignedEvent, *, payload_required: bool) -> CheckedEvent:
+    """Check all that can be known without the state.  Raises EventRefused with the reason.
+
+    payload_required: True when an event enters the network; False for history, where a payload may have been erased.
+    """
+    if len(signed.event) > EVENT_BYTES_MAX:
+        raise EventRefused(
+            "event.too_large", "The event is larger than the network allows.",
+            bytes=len(signed.event), bytes_max=EVENT_BYTES_MAX,
+        )  # fmt: skip
+    try:
+        event = decode_record(Event, signed.event)
+    except EncodingError as error:
+        raise EventRefused("event.malformed", f"The event is not canonical msgpack: {error}.") from error
+    kind = registry.find(event.type, event.version)
+    if kind is None or kind.derived:
+        raise EventRefused(
+            "event.type_unknown", "This node knows no such event type that accounts may sign.",
+            type=event.type, version=event.version,
+        )  # fmt: skip
+    try:
+        body = decode_record(kind.body, event.body)
+    except EncodingError as error:
+        raise EventRefused("event.body_invalid", f"The body is not a {event.type}: {error}.") from error
+    payload = _check_payload(kind, body, signed.payload, payload_required)
+    if not is_valid_signature(event.key, chain_id, Purpose.EVENT, signed.event, signed.signature):
+        raise EventRefused(
+            "event.signature_invalid",
+            "The signature is not one of the event's key for this chain; sign the digest that `prepare` returns.",
+            chain=chain_id.hex(),
+        )
+    size = len(signed.event) + len(signed.payload or b"") + len(signed.signature)
+    return CheckedEvent(signed, event, compute_event_id(signed.event), kind, body, payload, size)
+
+
+def _check_payload(kind: EventType[Any], body: Any, data: bytes | None, required: bool) -> Payload | None:
+    if kind.content is None:
+        if data is not None:
+            raise EventRefused("event.payload_unexpected", "Events of this type carry no payload.", type=kind.name)
+        return None
+    if data is None:
+        if required:
+            raise EventRefused("event.payload_missing", "The payload must be sent with the event.", type=kind.name)
+        return None
+    try:
+        payload = decode_payload(data)
+    except (EncodingError, UnicodeEncodeError) as error:
+        raise EventRefused("event.payload_malformed", f"The payload is not canonical msgpack: {error}.") from error
+    if compute_content_ref(payload) != kind.content(body):
+        raise EventRefused("event.payload_mismatch", "The payload is not the one whose salted hash was signed.")
+    return payload

@@ -1,0 +1,69 @@
+"""Identities: an account is made by its first event.  Events: identity.IdentityCreated.
+
+An account's id is the hash of the chain and the key that created it, so it stays the same when keys are rotated, and an
+id of another chain is never one of ours.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ledger import keyspace
+from ledger.events import Entry, EventType, Put, View, Write
+from ledger.primitives.ids import compute_account_id
+from ledger.primitives.records import U64, Bytes32, encode_record
+from ledger.state import read_number, read_record
+from ledger.verdict import Verdict, allow, deny
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityCreated:
+    """No fields: the key and the account are the event's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as the state keeps it."""
+
+    key: Bytes32
+    created_height: U64
+
+
+def read_account(view: View, account_id: bytes) -> Account | None:
+    """Return an account, or None when it does not exist."""
+    return read_record(view, keyspace.account(account_id), Account)
+
+
+def read_nonce(view: View, account_id: bytes) -> int:
+    """Return the nonce of the account's last event; 0 when it has none."""
+    return read_number(view, keyspace.nonce(account_id))
+
+
+def account_is_new(view: View, entry: Entry[IdentityCreated]) -> Verdict:
+    if view.get(keyspace.account(entry.author)) is None:
+        return allow("identity.is_new", "The account does not exist yet.")
+    return deny("identity.exists", "The account exists already.")
+
+
+def account_belongs_to_key(view: View, entry: Entry[IdentityCreated]) -> Verdict:
+    if compute_account_id(entry.chain_id, entry.key) == entry.author:
+        return allow("identity.belongs_to_key", "The account id is the one of this chain and key.")
+    return deny("identity.of_other_key", "The account id is not the one that this chain gives to the event's key.")
+
+
+def apply_identity_created(view: View, entry: Entry[IdentityCreated]) -> Iterator[Write]:
+    """Open the account."""
+    yield Put(keyspace.account(entry.author), encode_record(Account(entry.key, entry.height)))
+
+
+EVENTS = (
+    EventType(
+        name="identity.IdentityCreated",
+        version=1,
+        body=IdentityCreated,
+        guards=(account_is_new, account_belongs_to_key),
+        apply=apply_identity_created,
+        summary="An account was created.",
+        example=IdentityCreated(),
+        opens_account=True,
+    ),
+)

@@ -1,0 +1,107 @@
+"""LevelDB, behind one file: reads, snapshots, and one synced batch per height.
+
+plyvel is thread-safe: the API's thread reads snapshots while the executor writes.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import plyvel
+
+CACHE_BYTES = 32 * 1024 * 1024
+WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+BLOOM_BITS = 10
+
+
+class StoreDamaged(RuntimeError):
+    """The store on disk is not one that this software wrote: torn, edited, or of another format or chain."""
+
+
+class StoreLocked(RuntimeError):
+    """Another process has the store open."""
+
+
+class Snapshot:
+    """The store as it was at one moment; unaffected by later writes."""
+
+    def __init__(self, snapshot: Any) -> None:
+        self._snapshot = snapshot
+
+    def get(self, key: bytes) -> bytes | None:
+        found: bytes | None = self._snapshot.get(key)
+        return found
+
+    def iterate(
+        self, start: bytes, stop: bytes, *, reverse: bool = False, values: bool = True
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) with start <= key < stop, in key order or its reverse; value b"" without `values`."""
+        with self._snapshot.iterator(start=start, stop=stop, reverse=reverse, include_value=values) as found:
+            for item in found:
+                yield item if values else (item, b"")
+
+    def close(self) -> None:
+        self._snapshot.close()
+
+    def __enter__(self) -> "Snapshot":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+class Store:
+    """An open LevelDB.  Raises StoreDamaged and StoreLocked on opening."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = plyvel.DB(
+                str(path),
+                create_if_missing=True,
+                paranoid_checks=True,
+                lru_cache_size=CACHE_BYTES,
+                write_buffer_size=WRITE_BUFFER_BYTES,
+                bloom_filter_bits=BLOOM_BITS,
+            )
+        except plyvel.CorruptionError as error:
+            raise StoreDamaged(f"{path}: LevelDB reports corruption: {error}") from error
+        except plyvel.IOError as error:
+            if "lock" in str(error).lower():
+                raise StoreLocked(f"{path}: another process has this store open; stop it first") from error
+            raise StoreDamaged(f"{path}: LevelDB cannot open it: {error}") from error
+        self.path = path
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            found: bytes | None = self._db.get(key)
+        except plyvel.CorruptionError as error:
+            raise StoreDamaged(f"{self.path}: LevelDB reports corruption: {error}") from error
+        return found
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self._db.snapshot())
+
+    def iterate(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (key, value) with start <= key < stop.  Raises StoreDamaged."""
+        try:
+            with self._db.iterator(start=start, stop=stop, verify_checksums=True) as found:
+                yield from found
+        except plyvel.CorruptionError as error:
+            raise StoreDamaged(f"{self.path}: LevelDB reports corruption: {error}") from error
+
+    def write(self, puts: list[tuple[bytes, bytes]], deletes: list[bytes], *, sync: bool = True) -> None:
+        """Write all or nothing; with `sync`, durable when this returns.  Blocks: call it from a thread."""
+        with self._db.write_batch(transaction=True, sync=sync) as batch:
+            for key in deletes:
+                batch.delete(key)
+            for key, value in puts:
+                batch.put(key, value)
+
+    def compact(self) -> None:
+        """Compact everything; for measuring the size on disk."""
+        self._db.compact_range()
+
+    def close(self) -> None:
+        self._db.close()

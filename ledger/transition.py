@@ -1,0 +1,303 @@
+"""Execution: a batch at its place becomes receipts, writes and a header.  Pure: the same inputs give the same bytes.
+
+For each event: admission, then all guards on the overlay, then, if every guard allows it, the transition's writes.  A denied
+event uses up its nonce and leaves a receipt; a skipped one leaves a receipt only.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ledger import keyspace
+from ledger.admission import References, judge_author, judge_nonce, judge_reference
+from ledger.beats import BEAT_STARTED, BeatStarted, read_beat
+from ledger.block import (
+    HEADER_VERSION,
+    Batch,
+    Header,
+    StoredEvent,
+    compute_event_leaf,
+    compute_header_hash,
+    encode_header,
+)
+from ledger.events import CheckedEvent, Entry, EventRefused, EventType, Put, SignedEvent, View, Write, compute_event_id
+from ledger.identity import read_nonce
+from ledger.primitives import lthash, merkle
+from ledger.primitives.hashing import tagged_hash
+from ledger.receipts import APPLIED, DENIED, SKIPPED, Receipt, encode_receipt
+from ledger.state import encode_number
+from ledger.verdict import Verdict
+
+ReadKey: TypeAlias = Callable[[bytes], bytes | None]
+
+
+class Overlay:
+    """A view of the state with a block's writes on top; remembers what it read and what it changed."""
+
+    def __init__(self, read: ReadKey) -> None:
+        self._read = read
+        self._before: dict[bytes, bytes | None] = {}
+        self._after: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        if key in self._after:
+            return self._after[key]
+        if key in self._before:
+            return self._before[key]
+        value = self._before[key] = self._read(key)
+        return value
+
+    def write(self, writes: Iterable[Write]) -> None:
+        """Take writes; the transition that yields them is run to its end before the first is seen."""
+        for write in list(writes):
+            self._after[write.key] = write.value if isinstance(write, Put) else None
+
+    def changes(self) -> list[tuple[bytes, bytes | None, bytes | None]]:
+        """Return (key, value before, value after) of every key that changed, in key order; index keys before None."""
+        changed: list[tuple[bytes, bytes | None, bytes | None]] = []
+        for key in sorted(self._after):
+            after = self._after[key]
+            before = None if key[:1] == keyspace.INDEX else self._value_before(key)
+            if before != after:
+                changed.append((key, before, after))
+        return changed
+
+    def _value_before(self, key: bytes) -> bytes | None:
+        return self._before[key] if key in self._before else self._read(key)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The block below, and what execution continues from it."""
+
+    header: Header
+    hash: bytes
+    lanes: bytes  # the LtHash of the state, 2,048 bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """All that a block changes, ready to be written in one batch."""
+
+    header: Header
+    header_bytes: bytes
+    hash: bytes
+    lanes: bytes
+    receipts: tuple[Receipt, ...]
+    receipt_bytes: tuple[bytes, ...]
+    stored: tuple[StoredEvent | None, ...]  # one for each receipt; None for derived events
+    log_nodes: dict[tuple[int, int], bytes]
+    changes: tuple[tuple[bytes, bytes | None, bytes | None], ...]
+    payloads: tuple[tuple[bytes, bytes], ...]  # content hash, payload bytes; of applied events
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the ledger the block stands."""
+
+    chain_id: bytes
+    height: int
+    beat: int
+    time_ms: int
+
+
+class Execution:
+    """One block in the making."""
+
+    def __init__(self, read: ReadKey, place: Place, references: References, first_log_index: int) -> None:
+        self.overlay = Overlay(read)
+        self.place = place
+        self.receipts: list[Receipt] = []
+        self.stored: list[StoredEvent | None] = []
+        self.payloads: list[tuple[bytes, bytes]] = []
+        self._references = references
+        self._first_log_index = first_log_index
+
+    def run_derived(self, kind: EventType[Any], body: Any) -> None:
+        """Execute an event that the state machine itself makes; it has no author, key or nonce."""
+        event_id = tagged_hash("atlas/derived", self.place.chain_id, keyspace.u64(self._log_index), kind.name.encode())
+        entry = self._entry(event_id, bytes(32), bytes(32), 0, body, None)
+        self.overlay.write(kind.apply(self.overlay, entry))
+        self._receive(kind, entry, (), APPLIED, kind.summary)
+        self.stored.append(None)
+
+    def run(self, checked: CheckedEvent) -> None:
+        """Execute one signed event."""
+        event, kind, body = checked.event, checked.kind, checked.body
+        entry = self._entry(checked.event_id, event.author, event.key, event.nonce, body, checked.payload)
+        content = None if kind.content is None else kind.content(body).hash
+        self.stored.append(StoredEvent(content, checked.signed.event, checked.signed.signature))
+        admission = (
+            judge_nonce(event.nonce, read_nonce(self.overlay, event.author)),
+            judge_author(self.overlay, checked),
+            judge_reference(event, self.place.beat, self._references),
+        )
+        refused = next((verdict for verdict in admission if not verdict.allowed), None)
+        if refused is not None:
+            self._receive(kind, entry, (refused,), SKIPPED, refused.because)
+            return
+        verdicts = tuple(guard(self.overlay, entry) for guard in kind.guards)
+        denied = next((verdict for verdict in verdicts if not verdict.allowed), None)
+        self.overlay.write((Put(keyspace.nonce(event.author), encode_number(event.nonce)),))
+        if denied is not None:
+            self._receive(kind, entry, verdicts, DENIED, denied.because)
+            return
+        self.overlay.write(kind.apply(self.overlay, entry))
+        if content is not None and checked.signed.payload is not None:
+            self.payloads.append((content, checked.signed.payload))
+        self._receive(kind, entry, verdicts, APPLIED, kind.summary)
+
+    def skip(self, signed: SignedEvent, refused: EventRefused) -> None:
+        """Leave a receipt for something that no correct primary would have proposed."""
+        verdict = Verdict(False, refused.code, refused.because, refused.facts)
+        self.receipts.append(
+            Receipt(
+                event_id=compute_event_id(signed.event),
+                event_type="",
+                event_version=0,
+                author=bytes(32),
+                height=self.place.height,
+                index=len(self.receipts),
+                log_index=self._log_index,
+                beat=self.place.beat,
+                modules=(),
+                inputs={},
+                verdicts=(verdict,),
+                outcome=SKIPPED,
+                explanation=refused.because,
+            )
+        )
+        self.stored.append(StoredEvent(None, signed.event, signed.signature))
+
+    @property
+    def _log_index(self) -> int:
+        return self._first_log_index + len(self.receipts)
+
+    def _entry(
+        self, event_id: bytes, author: bytes, key: bytes, nonce: int, body: Any, payload: Any
+    ) -> Entry[Any]:  # fmt: skip
+        place = self.place
+        return Entry(
+            event_id, author, key, nonce, body, payload, place.height, self._log_index, place.beat, place.time_ms,
+            place.chain_id,
+        )  # fmt: skip
+
+    def _receive(
+        self, kind: EventType[Any], entry: Entry[Any], verdicts: tuple[Verdict, ...], outcome: str, explanation: str
+    ) -> None:
+        if outcome != SKIPPED:
+            index = (
+                Put(keyspace.by_type(kind.name, entry.log_index), b""),
+                Put(keyspace.by_author(entry.author, entry.log_index), b""),
+            )
+            self.overlay.write(index)
+        self.receipts.append(
+            Receipt(
+                event_id=entry.event_id,
+                event_type=kind.name,
+                event_version=kind.version,
+                author=entry.author,
+                height=entry.height,
+                index=len(self.receipts),
+                log_index=entry.log_index,
+                beat=entry.beat,
+                modules=(kind.module,),
+                inputs=kind.inputs(entry.body),
+                verdicts=verdicts,
+                outcome=outcome,
+                explanation=explanation,
+            )
+        )
+
+
+def execute_batch(
+    batch: Batch | None,
+    checked: tuple[CheckedEvent | EventRefused, ...],
+    parent: Parent,
+    *,
+    epoch_beats: int,
+    read: ReadKey,
+    read_log_node: merkle.ReadNode,
+    references: References,
+) -> Executed:
+    """Execute a batch on its parent.  None is a null request: an empty block.
+
+    checked: for each item of the batch what `check_event` gave or raised.
+    references: must know every height up to the parent's.
+    """
+    above = parent.header
+    height = above.height + 1
+    beat = above.beat + (1 if batch is not None and batch.beat else 0)
+    time_ms = above.time_ms if batch is None else max(batch.time_ms, above.time_ms)
+    execution = Execution(read, Place(above.chain_id, height, beat, time_ms), references, above.log_size)
+    if beat != above.beat:
+        assert read_beat(execution.overlay) == above.beat, "the state's beat differs from the header's"
+        execution.run_derived(BEAT_STARTED, BeatStarted(beat))
+    items = () if batch is None else batch.items
+    assert len(items) == len(checked)
+    for signed, event in zip(items, checked, strict=True):
+        if isinstance(event, EventRefused):
+            execution.skip(signed, event)
+        else:
+            execution.run(event)
+    return seal(execution, items, parent, batch, epoch_beats, read_log_node)
+
+
+def seal(
+    execution: Execution,
+    items: tuple[SignedEvent, ...],
+    parent: Parent,
+    batch: Batch | None,
+    epoch_beats: int,
+    read_log_node: merkle.ReadNode,
+) -> Executed:
+    """Make the header over an execution's results."""
+    above = parent.header
+    place = execution.place
+    receipt_bytes = tuple(encode_receipt(receipt) for receipt in execution.receipts)
+    leaves = [merkle.leaf_hash(data) for data in receipt_bytes]
+    log_nodes, log_root = merkle.append_leaves(above.log_size, leaves, read_log_node)
+    changes = tuple(execution.overlay.changes())
+    state = [change for change in changes if change[0][:1] == keyspace.STATE]
+    lanes = lthash.combine(
+        parent.lanes,
+        [(key, before) for key, before, _ in state if before is not None],
+        [(key, after) for key, _, after in state if after is not None],
+    )
+    header = Header(
+        beat=place.beat,
+        chain_id=above.chain_id,
+        epoch=place.beat // epoch_beats,
+        event_count=len(execution.receipts),
+        event_root=merkle.compute_root([compute_event_leaf(signed) for signed in items]),
+        height=place.height,
+        log_root=log_root,
+        log_size=above.log_size + len(leaves),
+        previous=parent.hash,
+        proposer=None if batch is None else batch.proposer,
+        receipt_root=merkle.compute_root(leaves),
+        rules_root=above.rules_root,
+        state_digest=lthash.digest(lanes),
+        time_ms=place.time_ms,
+        validators_hash=above.validators_hash,
+        version=HEADER_VERSION,
+        view=above.view if batch is None else batch.view,
+    )
+    header_bytes = encode_header(header)
+    return Executed(
+        header=header,
+        header_bytes=header_bytes,
+        hash=compute_header_hash(header_bytes),
+        lanes=lanes,
+        receipts=tuple(execution.receipts),
+        receipt_bytes=receipt_bytes,
+        stored=tuple(execution.stored),
+        log_nodes=log_nodes,
+        changes=changes,
+        payloads=tuple(execution.payloads),
+    )
+
+
+def preview_event(view: View, entry: Entry[Any], kind: EventType[Any]) -> tuple[Verdict, ...]:
+    """Return what every guard says of an event that is not ordered yet.  The same code as execution runs."""
+    return tuple(guard(view, entry) for guard in kind.guards)

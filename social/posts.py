@@ -1,0 +1,132 @@
+"""Posts and replies.  Events: content.PostPublished, content.ReplyPublished.
+
+The text is the event's payload; the ledger holds its salted hash.  A post's id is the id of the event that published it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from guards.content import judge_text_length
+from ledger import keyspace
+from ledger.events import Entry, EventType, Put, View, Write
+from ledger.payloads import ContentRef
+from ledger.primitives.records import U64, Bytes32, Length, encode_record
+from ledger.state import encode_number, read_number, read_record
+from ledger.verdict import Fact, Verdict, allow, deny
+
+TAGS_MAX = 5
+TAG_BYTES_MAX = 32
+TAG_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+
+Tag = Annotated[str, Length(1, TAG_BYTES_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class PostPublished:
+    """A text of one's own."""
+
+    content: ContentRef
+    tags: Annotated[tuple[Tag, ...], Length(0, TAGS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyPublished:
+    """An answer to a post or to another reply."""
+
+    content: ContentRef
+    parent: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A post or reply as the state keeps it."""
+
+    author: Bytes32
+    content: ContentRef
+    height: U64
+    log_index: U64
+    parent: Bytes32 | None
+    tags: tuple[str, ...]
+
+
+Published = TypeVar("Published", PostPublished, ReplyPublished)
+
+
+def read_post(view: View, post_id: bytes) -> Post | None:
+    """Return a post or reply, or None."""
+    return read_record(view, keyspace.post(post_id), Post)
+
+
+def text_fits(view: View, entry: Entry[Published]) -> Verdict:
+    return judge_text_length(entry.body.content)
+
+
+def tags_are_plain(view: View, entry: Entry[PostPublished]) -> Verdict:
+    tags = entry.body.tags
+    facts: dict[str, Fact] = {"tags": len(tags), "tags_max": TAGS_MAX}
+    if any(character not in TAG_CHARACTERS for tag in tags for character in tag):
+        return deny("content.tag_invalid", "Tags hold lower-case letters a-z, digits and _ only.", **facts)
+    if len(frozenset(tags)) != len(tags):
+        return deny("content.tag_repeated", "A tag is given twice.", **facts)
+    return allow("content.tags_plain", "The tags are well formed.", **facts)
+
+
+def parent_exists(view: View, entry: Entry[ReplyPublished]) -> Verdict:
+    if view.get(keyspace.post(entry.body.parent)) is not None:
+        return allow("content.parent_exists", "The post that is answered exists.")
+    return deny("content.parent_unknown", "The post that is answered does not exist.", parent=entry.body.parent.hex())
+
+
+def apply_post_published(view: View, entry: Entry[PostPublished]) -> Iterator[Write]:
+    """Store the post, count it, and put it into the feed."""
+    yield from _store(view, entry, parent=None, tags=entry.body.tags)
+    yield Put(keyspace.in_feed(entry.log_index), entry.event_id)
+
+
+def apply_reply_published(view: View, entry: Entry[ReplyPublished]) -> Iterator[Write]:
+    """Store the reply and hang it under its parent."""
+    parent = entry.body.parent
+    yield from _store(view, entry, parent=parent, tags=())
+    yield Put(keyspace.reply_count(parent), encode_number(read_number(view, keyspace.reply_count(parent)) + 1))
+    yield Put(keyspace.reply_to(parent, entry.log_index), entry.event_id)
+
+
+def _store(view: View, entry: Entry[Published], parent: bytes | None, tags: tuple[str, ...]) -> Iterator[Write]:
+    post = Post(entry.author, entry.body.content, entry.height, entry.log_index, parent, tags)
+    yield Put(keyspace.post(entry.event_id), encode_record(post))
+    count = read_number(view, keyspace.post_count(entry.author)) + 1
+    yield Put(keyspace.post_count(entry.author), encode_number(count))
+    yield Put(keyspace.post_of(entry.author, entry.log_index), entry.event_id)
+
+
+_EXAMPLE_CONTENT = ContentRef(bytes=12, hash=bytes(32))
+
+EVENTS = (
+    EventType(
+        name="content.PostPublished",
+        version=1,
+        body=PostPublished,
+        guards=(text_fits, tags_are_plain),
+        apply=apply_post_published,
+        summary="An account published a post.",
+        example=PostPublished(_EXAMPLE_CONTENT, ("programming",)),
+        inputs=lambda body: {"content": body.content.hash.hex(), "bytes": body.content.bytes},
+        content=lambda body: body.content,
+    ),
+    EventType(
+        name="content.ReplyPublished",
+        version=1,
+        body=ReplyPublished,
+        guards=(text_fits, parent_exists),
+        apply=apply_reply_published,
+        summary="An account published a reply.",
+        example=ReplyPublished(_EXAMPLE_CONTENT, bytes(32)),
+        inputs=lambda body: {
+            "content": body.content.hash.hex(),
+            "bytes": body.content.bytes,
+            "parent": body.parent.hex(),
+        },
+        content=lambda body: body.content,
+    ),
+)
