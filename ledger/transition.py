@@ -86,6 +86,7 @@ class Executed:
     receipts: tuple[Receipt, ...]
     receipt_bytes: tuple[bytes, ...]
     stored: tuple[StoredEvent | None, ...]  # one for each receipt; None for derived events
+    nonces: tuple[int, ...]  # one for each receipt; 0 for derived events
     log_nodes: dict[tuple[int, int], bytes]
     changes: tuple[tuple[bytes, bytes | None, bytes | None], ...]
     payloads: tuple[tuple[bytes, bytes], ...]  # content hash, payload bytes; of applied events
@@ -109,6 +110,7 @@ class Execution:
         self.place = place
         self.receipts: list[Receipt] = []
         self.stored: list[StoredEvent | None] = []
+        self.nonces: list[int] = []
         self.payloads: list[tuple[bytes, bytes]] = []
         self._references = references
         self._first_log_index = first_log_index
@@ -120,6 +122,7 @@ class Execution:
         self.overlay.write(kind.apply(self.overlay, entry))
         self._receive(kind, entry, (), APPLIED, kind.summary)
         self.stored.append(None)
+        self.nonces.append(0)
 
     def run(self, checked: CheckedEvent) -> None:
         """Execute one signed event."""
@@ -127,6 +130,7 @@ class Execution:
         entry = self._entry(checked.event_id, event.author, event.key, event.nonce, body, checked.payload)
         content = None if kind.content is None else kind.content(body).hash
         self.stored.append(StoredEvent(content, checked.signed.event, checked.signed.signature))
+        self.nonces.append(event.nonce)
         admission = (
             judge_nonce(event.nonce, read_nonce(self.overlay, event.author)),
             judge_author(self.overlay, checked),
@@ -168,6 +172,7 @@ class Execution:
             )
         )
         self.stored.append(StoredEvent(None, signed.event, signed.signature))
+        self.nonces.append(0)
 
     @property
     def _log_index(self) -> int:
@@ -292,6 +297,7 @@ def seal(
         receipts=tuple(execution.receipts),
         receipt_bytes=receipt_bytes,
         stored=tuple(execution.stored),
+        nonces=tuple(execution.nonces),
         log_nodes=log_nodes,
         changes=changes,
         payloads=tuple(execution.payloads),

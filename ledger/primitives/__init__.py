@@ -1,1 +1,4 @@
-"""The bytes and numbers on which two nodes must agree: encoding, hashing, signatures, ids, trees.  Imports nothing of ours."""
+"""The bytes and numbers on which two nodes must agree: encoding, hashing, signatures, ids, trees.
+
+Imports nothing of ours.
+"""

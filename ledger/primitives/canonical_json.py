@@ -1,17 +1,17 @@
 """Canonical JSON (RFC 8785) for the values we have: what a person, a page or an export sees of our bytes.
 
-No floats.  Integers beyond ±(2**53 - 1) are decimal strings, since JSON numbers end there; bytes are "0x" and small hex.
-So the form is canonical but not reversible without the types: what is hashed and signed is msgpack, never this.
+No floats.  Integers beyond ±(2**53 - 1) are decimal strings, since JSON numbers end there; bytes are "0x" and small
+hex.  So the form is canonical but not reversible without the types: what is hashed and signed is msgpack, never this.
 Source: https://www.rfc-editor.org/rfc/rfc8785
 """
 
 import json
-from typing import TypeAlias, Union
+from typing import TypeAlias, cast
 
 from ledger.primitives.encoding import DEPTH_MAX, EncodingError
 from ledger.primitives.records import record_to_plain
 
-JsonValue: TypeAlias = Union[None, bool, int, str, list["JsonValue"], dict[str, "JsonValue"]]
+JsonValue: TypeAlias = bool | int | str | list["JsonValue"] | dict[str, "JsonValue"] | None
 
 SAFE_INTEGER_MAX = 2**53 - 1
 
@@ -41,12 +41,15 @@ def to_json_value(value: object, depth: int = 0) -> JsonValue:
     if depth >= DEPTH_MAX:
         raise EncodingError(f"expected at most {DEPTH_MAX} nested lists and maps, got more")
     if isinstance(value, list | tuple):
-        return [to_json_value(item, depth + 1) for item in value]
+        return [to_json_value(item, depth + 1) for item in cast(list[object], value)]
     if isinstance(value, dict):
-        for key in value:
+        mapping = cast(dict[object, object], value)
+        keys: list[str] = []
+        for key in mapping:  # order: sorted below
             if not isinstance(key, str):
                 raise EncodingError(f"expected keys of text, got {type(key).__name__}")
-        return {key: to_json_value(value[key], depth + 1) for key in sorted(value, key=_utf16)}
+            keys.append(key)
+        return {key: to_json_value(mapping[key], depth + 1) for key in sorted(keys, key=_utf16)}
     raise EncodingError(f"expected None, bool, int, str, bytes, list or dict, got {type(value).__name__}")
 
 

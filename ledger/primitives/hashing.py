@@ -1,8 +1,8 @@
 """Domain-separated SHA-256: no two uses of a hash can be mistaken for each other.
 
 hash = SHA-256(SHA-256(tag) || SHA-256(tag) || for each part: its length as 8 bytes big-endian, then the part).
-The doubled tag fills one SHA-256 block, so its state is computed once (after BIP 340); the lengths make the list of parts
-unambiguous.  SHA-256 was taken because every browser's WebCrypto has it: a page can check what a node says.
+The doubled tag fills one SHA-256 block, so its state is computed once (after BIP 340); the lengths make the list of
+parts unambiguous.  SHA-256 was taken because every browser's WebCrypto has it: a page can check what a node says.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ ZERO_HASH = bytes(HASH_BYTES)
 
 
 @cache
-def _midstate(tag: str) -> "hashlib._Hash":
+def _midstate(tag: str) -> "hashlib._Hash":  # pyright: ignore[reportPrivateUsage]
     digest = hashlib.sha256(tag.encode()).digest()
     return hashlib.sha256(digest + digest)
 

@@ -106,12 +106,20 @@ def _expand(prefix: str) -> list[int]:
 def _polymod(groups: list[int]) -> int:
     check = 1
     for group in groups:
-        top = check >> 25
-        check = (check & 0x1FFFFFF) << 5 ^ group
-        for bit in range(5):
-            if top >> bit & 1:
-                check ^= _GENERATOR[bit]
+        check = (check & 0x1FFFFFF) << 5 ^ group ^ _FOLDS[check >> 25]
     return check
+
+
+def _fold(top: int) -> int:
+    folded = 0
+    for bit, generator in enumerate(_GENERATOR):
+        if top >> bit & 1:
+            folded ^= generator
+    return folded
+
+
+_FOLDS = tuple(_fold(top) for top in range(32))
+"""What the five bits that leave the checksum at the top add to it."""
 
 
 def _check_letters(checksum: int) -> str:

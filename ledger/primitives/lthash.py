@@ -1,9 +1,10 @@
 """LtHash: one digest over a set of (key, value) pairs that is updated in time linear in what changed.
 
 Each pair is stretched by BLAKE3 to 1,024 lanes of 16 bits; the lanes of the set are the sums modulo 2**16.  Adding and
-removing are exact inverses, and no order enters.  A collision among adversarial sets is a short-integer-solution problem:
-at 1,024 lanes of 16 bits, over 200 bits of security (Lewi, Kim, Maykov, Weis: "Securing Update Propagation with
-Homomorphic Hashing", https://eprint.iacr.org/2019/227).  The caller keeps the set a set: adding a pair twice is not seen.
+removing are exact inverses, and no order enters.  Two sets with equal lanes would solve a short-integer-solution
+problem: at 1,024 lanes of 16 bits, over 200 bits of security (Lewi, Kim, Maykov, Weis: "Securing Update Propagation
+with Homomorphic Hashing", https://eprint.iacr.org/2019/227).  That holds for sets: the caller adds no pair twice, and
+removes only what is in.
 
 The only file that uses numpy, and only for 16-bit addition: lanes are little-endian on every machine.
 """
@@ -13,6 +14,7 @@ from itertools import chain, islice
 
 import numpy
 from blake3 import blake3
+from numpy.typing import NDArray
 
 from ledger.primitives.hashing import tagged_hash
 
@@ -34,7 +36,7 @@ def compute_element(key: bytes, value: bytes) -> bytes:
 def combine(lanes: bytes, removed: Iterable[tuple[bytes, bytes]], added: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the lanes of the set after taking the pairs in `removed` out and putting those in `added` in.
 
-    lanes: 2,048 bytes, as EMPTY or an earlier call gave them.  A change of a value is its old pair removed, its new added.
+    lanes: 2,048 bytes, as EMPTY or an earlier call gave them.  To change a value, take its old pair out, the new in.
     """
     assert len(lanes) == LANES_BYTES, f"expected {LANES_BYTES} bytes of lanes, got {len(lanes)}"
     total = numpy.frombuffer(lanes, _LANE) - _sum_of_elements(removed) + _sum_of_elements(added)
@@ -47,7 +49,7 @@ def digest(lanes: bytes) -> bytes:
     return tagged_hash("atlas/lthash", lanes)
 
 
-def _sum_of_elements(pairs: Iterable[tuple[bytes, bytes]]) -> "numpy.typing.NDArray[numpy.uint16]":
+def _sum_of_elements(pairs: Iterable[tuple[bytes, bytes]]) -> NDArray[numpy.uint16]:
     total = numpy.zeros(LANE_COUNT, _LANE)
     rest = iter(pairs)
     for pair in rest:

@@ -10,16 +10,25 @@ the field's annotation does not allow:
         memo: Annotated[str, Length(0, 200)]     # bounds in UTF-8 bytes
         parts: tuple[Part, ...]                  # records nest
 
-Field types: int, bool, str, bytes, another record, tuple[T, ...], and T | None.  A codec is built once per class.
+Field types: int, bool, str, bytes, another record, tuple[T, ...], and T | None.  A record cannot contain itself, so its
+depth is fixed.  A codec is built once per class.
 """
 
 import dataclasses
 import types
 from collections.abc import Callable
-from functools import cache
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from ledger.primitives.encoding import INT_MAX, INT_MIN, EncodingError, Value, decode_plain, encode_plain
+from ledger.primitives.encoding import (
+    INT_MAX,
+    INT_MIN,
+    ITEMS_MAX,
+    EncodingError,
+    Value,
+    decode_plain,
+    encode_plain,
+    to_plain,
+)
 
 R = TypeVar("R")
 
@@ -53,8 +62,14 @@ U32 = Annotated[int, Between(0, U32_MAX)]
 U64 = Annotated[int, Between(0, U64_MAX)]
 U128 = Annotated[int, Between(0, U128_MAX)]
 
-_ToPlain = Callable[[Any], Value]
-_FromPlain = Callable[[Any, str], Any]
+_Convert: TypeAlias = Callable[[Any, str], Any]
+"""Takes a value and the name of its field, for messages; gives the value in the other form."""
+
+
+class _Codec(NamedTuple):
+    to_plain: _Convert
+    from_plain: _Convert
+    list_items_max: int  # of the longest list inside
 
 
 def encode_record(record: object) -> bytes:
@@ -64,124 +79,177 @@ def encode_record(record: object) -> bytes:
 
 def decode_record(kind: type[R], data: bytes) -> R:
     """Return the record of class `kind` whose canonical bytes are `data`.  Raises EncodingError naming the field."""
-    return record_from_plain(kind, decode_plain(data))
+    codec = _CODECS[kind]
+    return cast(R, codec.from_plain(decode_plain(data, codec.list_items_max), kind.__name__))
 
 
 def record_to_plain(record: object) -> Value:
-    """Return a record as a map of plain values, keys sorted."""
-    return _codec(type(record))[0](record)
+    """Return a record as a map of plain values, keys sorted.  Raises EncodingError naming the field."""
+    kind = type(record)
+    return cast(Value, _CODECS[kind].to_plain(record, kind.__name__))
 
 
 def record_from_plain(kind: type[R], plain: object) -> R:
     """Return the record that `plain` describes, every field checked.  Raises EncodingError naming the field."""
-    result: R = _codec(kind)[1](plain, kind.__name__)
-    return result
+    return cast(R, _CODECS[kind].from_plain(to_plain(plain), kind.__name__))
 
 
-@cache
-def _codec(kind: type[Any]) -> tuple[_ToPlain, _FromPlain]:
-    if not dataclasses.is_dataclass(kind):
-        raise EncodingError(f"expected a record class, got {kind.__name__}")
+def _record_codec(kind: Any, inside: tuple[Any, ...]) -> _Codec:
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise EncodingError(f"expected a record class, got {kind!r}")
+    if kind in inside:
+        raise EncodingError(f"{kind.__name__}: a record cannot contain itself")
     hints = get_type_hints(kind, include_extras=True)
-    fields = tuple((field.name, *_field_codec(hints[field.name])) for field in dataclasses.fields(kind))
-    by_key = tuple(sorted(fields, key=lambda field: field[0].encode()))
-    names = frozenset(field[0] for field in fields)
+    codecs = {field.name: _field_codec(hints[field.name], (), (*inside, kind)) for field in dataclasses.fields(kind)}
+    names = sorted(codecs)
+    reads = [(name, codecs[name].from_plain) for name in names]
+    writes = [(name, codecs[name].to_plain) for name in names]
 
-    def to_plain(record: Any) -> Value:
-        return {name: to(getattr(record, name)) for name, to, _ in by_key}
+    def write_record(record: Any, where: str) -> Any:
+        if type(record) is not kind:
+            raise EncodingError(f"{where}: expected a {kind.__name__}, got {type(record).__name__}")
+        return {name: write(getattr(record, name), name) for name, write in writes}
 
-    def from_plain(plain: Any, where: str) -> Any:
+    def read_record(plain: Any, where: str) -> Any:
         if type(plain) is not dict:
             raise EncodingError(f"{where}: expected a map, got {type(plain).__name__}")
-        if len(plain) != len(fields) or plain.keys() != names:
-            unknown = sorted(set(plain) - names)[:3]
-            missing = sorted(names - set(plain))[:3]
-            raise EncodingError(f"{where}: expected the fields {sorted(names)}; unknown {unknown}, missing {missing}")
-        return kind(**{name: of(plain[name], name) for name, _, of in fields})
+        given = cast(dict[str, Any], plain)
+        if list(given) != names:
+            unknown = [key for key in given if key not in codecs][:3]
+            missing = [name for name in names if name not in given][:3]
+            fault = f"unknown {unknown}, missing {missing}" if unknown or missing else "not sorted"
+            raise EncodingError(f"{where}: expected the fields {names}, got others: {fault}")
+        return kind(**{name: read(given[name], name) for name, read in reads})
 
-    return to_plain, from_plain
+    return _Codec(write_record, read_record, max((codec.list_items_max for codec in codecs.values()), default=0))
 
 
-def _field_codec(hint: Any) -> tuple[_ToPlain, _FromPlain]:
-    rules: tuple[Any, ...] = ()
-    if get_origin(hint) is Annotated:
-        hint, *extra = get_args(hint)
-        rules = tuple(extra)
-    origin = get_origin(hint)
+class _Codecs(dict[type[Any], _Codec]):
+    """The codec of each record class, built when first asked for."""
+
+    def __missing__(self, kind: type[Any]) -> _Codec:
+        codec = self[kind] = _record_codec(kind, ())
+        return codec
+
+
+_CODECS = _Codecs()
+
+
+def _field_codec(hint: Any, rules: tuple[Any, ...], inside: tuple[Any, ...]) -> _Codec:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _field_codec(arguments[0], (*rules, *arguments[1:]), inside)
     if origin in (Union, types.UnionType):
-        return _optional_codec(hint)
+        return _optional_codec(hint, rules, inside)
     if origin is tuple:
-        return _tuple_codec(hint, rules)
-    if hint in (int, str, bytes, bool):
-        check = _scalar_check(hint, rules)
-        return (lambda value: check(value, hint.__name__)), check
-    if dataclasses.is_dataclass(hint):
-        return (lambda value: _codec(hint)[0](value)), (lambda plain, where: _codec(hint)[1](plain, where))
-    raise EncodingError(f"no record codec for a field of type {hint}")
+        return _tuple_codec(hint, rules, inside)
+    if hint is int:
+        return _scalar_codec(_int_check(*_bounds(hint, rules, Between(INT_MIN, INT_MAX))))
+    if hint is bytes:
+        return _scalar_codec(_bytes_check(*_bounds(hint, rules, Length(0, INT_MAX))))
+    if hint is str:
+        return _scalar_codec(_text_check(*_bounds(hint, rules, Length(0, INT_MAX))))
+    if rules:
+        raise EncodingError(f"no rule for a field of type {hint} is known, got {rules}")
+    if hint is bool:
+        return _scalar_codec(_check_bool)
+    return _record_codec(hint, inside)
 
 
-def _optional_codec(hint: Any) -> tuple[_ToPlain, _FromPlain]:
-    inner = [arg for arg in get_args(hint) if arg is not type(None)]
-    if len(inner) != 1:
-        raise EncodingError(f"no record codec for the union {hint}; only T | None")
-    to, of = _field_codec(inner[0])
-    return (
-        lambda value: None if value is None else to(value),
-        lambda plain, where: None if plain is None else of(plain, where),
-    )
+def _bounds(hint: Any, rules: tuple[Any, ...], widest: Between | Length) -> tuple[int, int]:
+    """The one range that `rules` give, of the same sort as `widest`, which is taken where they give none."""
+    if len(rules) > 1 or not all(type(rule) is type(widest) for rule in rules):
+        raise EncodingError(f"expected at most one {type(widest).__name__} for a field of type {hint}, got {rules}")
+    rule: Between | Length = rules[0] if rules else widest
+    return rule.low, rule.low if rule.high is None else rule.high
 
 
-def _tuple_codec(hint: Any, rules: tuple[Any, ...]) -> tuple[_ToPlain, _FromPlain]:
-    item, ellipsis = get_args(hint)
-    assert ellipsis is Ellipsis, "records hold tuple[T, ...] only"
-    to, of = _field_codec(item)
-    lengths = [rule for rule in rules if isinstance(rule, Length)]
+def _optional_codec(hint: Any, rules: tuple[Any, ...], inside: tuple[Any, ...]) -> _Codec:
+    inner = [argument for argument in get_args(hint) if argument is not type(None)]
+    if len(inner) != 1 or rules:
+        raise EncodingError(f"no record codec for {hint} with rules {rules}; only Annotated[T, rule] | None")
+    write, read, list_items_max = _field_codec(inner[0], (), inside)
 
-    def check(value: Any, where: str) -> None:
-        for rule in lengths:
-            if not rule.allows(len(value)):
-                raise EncodingError(f"{where}: expected {_span(rule)} items, got {len(value)}")
+    def write_optional(value: Any, where: str) -> Any:
+        return None if value is None else write(value, where)
 
-    def to_plain(value: Any) -> Value:
-        check(value, "tuple")
-        return [to(part) for part in value]
+    def read_optional(plain: Any, where: str) -> Any:
+        return None if plain is None else read(plain, where)
 
-    def from_plain(plain: Any, where: str) -> Any:
-        if type(plain) is not list:
-            raise EncodingError(f"{where}: expected a list, got {type(plain).__name__}")
-        check(plain, where)
-        return tuple([of(part, where) for part in plain])
-
-    return to_plain, from_plain
+    return _Codec(write_optional, read_optional, list_items_max)
 
 
-def _scalar_check(kind: type[Any], rules: tuple[Any, ...]) -> _FromPlain:
-    low, high = INT_MIN, INT_MAX
-    length: Length | None = None
-    for rule in rules:
-        if isinstance(rule, Between):
-            low, high = rule.low, rule.high
-        elif isinstance(rule, Length):
-            length = rule
+def _tuple_codec(hint: Any, rules: tuple[Any, ...], inside: tuple[Any, ...]) -> _Codec:
+    arguments = get_args(hint)
+    if len(arguments) != 2 or arguments[1] is not Ellipsis:
+        raise EncodingError(f"no record codec for {hint}; only tuple[T, ...]")
+    low, high = _bounds(hint, rules, Length(0, ITEMS_MAX))
+    write, read, inner_items_max = _field_codec(arguments[0], (), inside)
 
-    def check_int(value: Any, where: str) -> Any:
+    def check(items: Any, kind: type[Any], where: str) -> None:
+        if type(items) is not kind:
+            raise EncodingError(f"{where}: expected a {kind.__name__}, got {type(items).__name__}")
+        if not low <= len(items) <= high:
+            raise EncodingError(f"{where}: expected {_span(low, high)} items, got {len(items)}")
+
+    def write_tuple(value: Any, where: str) -> Any:
+        check(value, tuple, where)
+        return [write(item, where) for item in value]
+
+    def read_tuple(plain: Any, where: str) -> Any:
+        check(plain, list, where)
+        return tuple([read(item, where) for item in plain])
+
+    return _Codec(write_tuple, read_tuple, max(high, inner_items_max))
+
+
+def _scalar_codec(check: _Convert) -> _Codec:
+    return _Codec(check, check, 0)  # the plain form is the value itself
+
+
+def _int_check(low: int, high: int) -> _Convert:
+    def check(value: Any, where: str) -> Any:
         if type(value) is not int:
             raise EncodingError(f"{where}: expected an integer, got {type(value).__name__}")
         if not low <= value <= high:
-            raise EncodingError(f"{where}: expected {low}..{high}, got {value}")
+            got = value if INT_MIN <= value <= INT_MAX else f"one of {value.bit_length()} bits"
+            raise EncodingError(f"{where}: expected {low}..{high}, got {got}")
         return value
 
-    def check_sized(value: Any, where: str) -> Any:
-        if type(value) is not kind:
-            raise EncodingError(f"{where}: expected {kind.__name__}, got {type(value).__name__}")
-        if length is not None:
-            size = len(value.encode("utf-8", "surrogatepass")) if kind is str else len(value)
-            if not length.allows(size):
-                raise EncodingError(f"{where}: expected {_span(length)} bytes, got {size}")
+    return check
+
+
+def _bytes_check(low: int, high: int) -> _Convert:
+    def check(value: Any, where: str) -> Any:
+        if type(value) is not bytes:
+            raise EncodingError(f"{where}: expected bytes, got {type(value).__name__}")
+        if not low <= len(value) <= high:
+            raise EncodingError(f"{where}: expected {_span(low, high)} bytes, got {len(value)}")
         return value
 
-    return check_int if kind is int else check_sized
+    return check
 
 
-def _span(rule: Length) -> str:
-    return str(rule.low) if rule.high is None else f"{rule.low} to {rule.high}"
+def _text_check(low: int, high: int) -> _Convert:
+    def check(value: Any, where: str) -> Any:
+        if type(value) is not str:
+            raise EncodingError(f"{where}: expected text, got {type(value).__name__}")
+        try:
+            size = len(value) if value.isascii() else len(value.encode())
+        except UnicodeEncodeError as error:
+            raise EncodingError(f"{where}: expected valid Unicode, got a lone surrogate") from error
+        if not low <= size <= high:
+            raise EncodingError(f"{where}: expected {_span(low, high)} bytes of UTF-8, got {size}")
+        return value
+
+    return check
+
+
+def _check_bool(value: Any, where: str) -> Any:
+    if type(value) is not bool:
+        raise EncodingError(f"{where}: expected true or false, got {type(value).__name__}")
+    return value
+
+
+def _span(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,18 +1,24 @@
 """Ed25519 under one rule, ZIP 215, with every signature bound to its chain and its purpose.
 
-What is signed is never a caller's bytes but tagged_hash("atlas/sign/" + purpose, chain_id, message): 32 bytes.  The noise
-handshake of libp2p signs longer strings with another prefix, so the node's key can serve both without confusion.
+What is signed is never a caller's bytes but tagged_hash("atlas/sign/" + purpose, chain_id, message): 32 bytes.  The
+noise handshake of libp2p signs longer strings with another prefix, so the node's key can serve both without confusion.
 
-The rule (https://zips.z.cash/zip-0215): A and R may be non-canonical or of small order; S must be below the group order;
-the equation is the cofactored one, [8][S]B = [8]R + [8][k]A.  Single and batch verification then always agree.
+The rule (https://zips.z.cash/zip-0215): A and R may be non-canonical or of small order; S must be below the group
+order; the equation is the cofactored one, [8][S]B = [8]R + [8][k]A.  Single and batch verification then always agree.
 ed25519-zebra implements it, and does both the signing and the verifying here.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
-import ed25519_zebra
+import ed25519_zebra as _library
 
 from ledger.primitives.hashing import tagged_hash
+
+# The library has no types of its own; these are its three functions that we use.
+_from_seed: Callable[[bytes], tuple[bytes, bytes]] = _library.ed_from_seed  # pyright: ignore
+_sign: Callable[[bytes, bytes], bytes] = _library.ed_sign  # pyright: ignore
+_verify: Callable[[bytes, bytes, bytes], bool] = _library.ed_verify  # pyright: ignore
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -49,12 +55,12 @@ class SigningKey:
     def __init__(self, seed: bytes) -> None:
         if len(seed) != SEED_BYTES:
             raise ValueError(f"expected a seed of {SEED_BYTES} bytes, got {len(seed)}")
-        self._secret, public = ed25519_zebra.ed_from_seed(seed)
+        self._secret, public = _from_seed(seed)
         self.public: bytes = bytes(public)
 
     def sign(self, chain_id: bytes, purpose: Purpose, message: bytes) -> bytes:
         """Return the 64-byte signature of `message` for this chain and purpose."""
-        return bytes(ed25519_zebra.ed_sign(self._secret, signed_digest(chain_id, purpose, message)))
+        return bytes(_sign(self._secret, signed_digest(chain_id, purpose, message)))
 
     def __repr__(self) -> str:
         return f"SigningKey(public={self.public.hex()})"
@@ -64,7 +70,7 @@ def is_valid_signature(public: bytes, chain_id: bytes, purpose: Purpose, message
     """Tell whether `signature` is one of `public` over `message`; False for malformed keys and signatures too."""
     if len(public) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
-    return bool(ed25519_zebra.ed_verify(signature, signed_digest(chain_id, purpose, message), public))
+    return bool(_verify(signature, signed_digest(chain_id, purpose, message), public))
 
 
 def verify_signature(public: bytes, chain_id: bytes, purpose: Purpose, message: bytes, signature: bytes) -> None:

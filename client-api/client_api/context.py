@@ -1,0 +1,73 @@
+"""What a handler works with: the node's services, finality, and reading at a height."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from client_api.errors import StaleHeight
+from client_api.finality import Finality
+from client_api.services import NodeServices
+from ledger import keyspace
+from ledger.block import Header, decode_header
+from ledger.primitives.encoding import decode
+from ledger.store import Snapshot
+from ledger.undo import StateAt
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The ledger as of one height."""
+
+    snapshot: Snapshot
+    state: StateAt
+    header: Header
+    header_hash: bytes
+    head_height: int
+
+    @property
+    def height(self) -> int:
+        return self.header.height
+
+    def anchor(self) -> dict[str, Any]:
+        """Return where this was read; every answer carries it."""
+        header = self.header
+        return {
+            "height": header.height,
+            "log_size": header.log_size,
+            "beat": header.beat,
+            "header_hash": self.header_hash.hex(),
+            "state_digest": header.state_digest.hex(),
+            "rules_root": header.rules_root.hex(),
+        }
+
+
+class Context:
+    """One for the whole API."""
+
+    def __init__(self, services: NodeServices, finality: Finality) -> None:
+        self.services = services
+        self.finality = finality
+        self.chain = services.chain
+        self.openapi: dict[str, Any] = {}
+
+    @contextmanager
+    def read(self, at: int | None = None) -> Iterator[Reading]:
+        """Give the ledger as of height `at`, or as of the head.  Raises StaleHeight."""
+        with self.chain.store.snapshot() as snapshot:
+            head_data = snapshot.get(keyspace.META_HEAD)
+            floor_data = snapshot.get(keyspace.META_UNDO_FLOOR)
+            assert head_data is not None and floor_data is not None, "the store has a head"
+            head, _ = decode(head_data)  # type: ignore[misc]
+            assert isinstance(head, int)
+            floor = int.from_bytes(floor_data, "big")
+            height = head if at is None else at
+            if not floor <= height <= head:
+                raise StaleHeight(
+                    f"height {height} can't be read here; this node reads {floor} to {head}", lowest=floor, highest=head
+                )
+            header_data = snapshot.get(keyspace.header(height))
+            assert header_data is not None, f"the header of height {height} is missing"
+            reference = self.chain.references(height)
+            assert reference is not None
+            yield Reading(snapshot, StateAt(snapshot, height, head), decode_header(header_data), reference[0], head)

@@ -1,0 +1,467 @@
+"""The gateway: health, the node's card and status, and the one write path: prepare, sign, submit."""
+
+import asyncio
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from client_api.context import Context, Reading
+from client_api.endpoint import Endpoint, Json, Model
+from client_api.errors import (
+    AccountUnknown,
+    Busy,
+    BodyTooLarge,
+    EventConflict,
+    EventRejected,
+    EventUnknown,
+    FinalityTimeout,
+    InvalidRequest,
+    NotReady,
+)
+from client_api.event_bodies import body_from_json
+from client_api.finality import TooManyWaiters
+from client_api.services import NodeBusy, NodeStatus, Submitted
+from client_api.shapes import (
+    Anchor,
+    ReceiptShape,
+    VerdictShape,
+    account_text,
+    event_text,
+    parse_account_id,
+    parse_event_id,
+    receipt_to_json,
+    verdict_to_json,
+)
+from ledger import keyspace
+from ledger.authoring import EXPIRY_BEATS, Reference, make_event
+from ledger.events import EVENT_BYTES_MAX, Entry, EventType, SignedEvent, compute_event_id
+from ledger.genesis import encode_genesis_file
+from ledger.identity import read_account, read_nonce
+from ledger.payloads import PAYLOAD_BYTES_MAX, SALT_BYTES, TEXT_BYTES_MAX, Payload, compute_content_ref, encode_payload
+from ledger.primitives.ids import IdKind, compute_account_id, encode_id
+from ledger.primitives.signing import Purpose, signed_digest
+from ledger.receipts import Receipt, decode_receipt
+from ledger.transition import preview_event
+from ledger.verdict import Verdict
+
+SUBMIT_EVENTS_MAX = 100
+FINAL_WAIT_S = 30.0
+CONFLICTS = frozenset(("event.nonce_used", "event.nonce_too_far", "event.nonce_waiting", "event.expired"))
+BUSY = frozenset(("node.mempool_full",))
+
+Hex = Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
+
+
+class HealthQuery(Model):
+    probe: Literal["live", "ready"]
+
+
+class Health(Model):
+    status: Literal["ok"]
+    height: int
+    height_age_ms: int
+
+
+async def get_health(context: Context, query: HealthQuery, body: None) -> Json:
+    """live: the process answers.  ready: the height advances, so events that are sent now become final."""
+    status = context.services.status()
+    if query.probe == "ready" and not is_healthy(status):
+        raise NotReady(why_unhealthy(status), height=status.height, height_age_ms=status.height_age_ms)
+    return {"status": "ok", "height": status.height, "height_age_ms": status.height_age_ms}
+
+
+def is_healthy(status: NodeStatus) -> bool:
+    return status.halted is None and status.height_age_ms <= status.healthy_age_ms_max
+
+
+def why_unhealthy(status: NodeStatus) -> str:
+    if status.halted is not None:
+        return f"this node stopped voting: {status.halted}"
+    return f"the height has stood at {status.height} for {status.height_age_ms} ms; {len(status.peers)} peers connected"
+
+
+class NodeCard(Model):
+    name: str
+    role: str
+    version: str
+    chain_id: str
+    chain: str
+    public_key: str
+    genesis: str
+    beat_ms: int
+    epoch_beats: int
+    validators: list[str]
+    event_types: list[str]
+    limits: dict[str, int]
+    ledger: Anchor
+
+
+class AtQuery(Model):
+    at: Annotated[int, Field(ge=0)] | None = None
+
+
+class NoQuery(Model):
+    pass
+
+
+async def get_node(context: Context, query: NoQuery, body: None) -> Json:
+    chain, status = context.chain, context.services.status()
+    with context.read() as reading:
+        return {
+            "name": chain.genesis.name,
+            "role": status.role,
+            "version": status.version,
+            "chain_id": chain.chain_id.hex(),
+            "chain": encode_id(IdKind.CHAIN, chain.chain_id),
+            "public_key": status.public_key.hex(),
+            "genesis": encode_genesis_file(chain.genesis).decode(),
+            "beat_ms": chain.genesis.beat_ms,
+            "epoch_beats": chain.genesis.epoch_beats,
+            "validators": [key.hex() for key in chain.genesis.validators],
+            "event_types": [kind.name for kind in chain.registry.all() if not kind.derived],
+            "limits": {
+                "event_bytes_max": EVENT_BYTES_MAX,
+                "text_bytes_max": TEXT_BYTES_MAX,
+                "submit_events_max": SUBMIT_EVENTS_MAX,
+                "expiry_beats_default": EXPIRY_BEATS,
+            },
+            "ledger": reading.anchor(),
+        }
+
+
+class PeerShape(Model):
+    public_key: str
+    address: str
+    role: str
+    height: int
+    rtt_ms: float | None
+    queued_bytes: int
+    score: float
+
+
+class StatusAnswer(Model):
+    name: str
+    role: str
+    version: str
+    public_key: str
+    healthy: bool
+    why_unhealthy: str | None
+    replica: int | None
+    view: int | None
+    primary: int | None
+    in_view_change: bool
+    syncing: bool
+    halted: str | None
+    height: int
+    certified_height: int
+    height_age_ms: int
+    mempool_events: int
+    mempool_bytes: int
+    uptime_ms: int
+    peers: list[PeerShape]
+    ledger: Anchor
+
+
+async def get_status(context: Context, query: NoQuery, body: None) -> Json:
+    status = context.services.status()
+    names = ("name", "role", "version", "replica", "view", "primary", "in_view_change", "syncing", "halted", "height",
+             "certified_height", "height_age_ms", "mempool_events", "mempool_bytes", "uptime_ms")  # fmt: skip
+    answer: Json = {name: getattr(status, name) for name in names}
+    with context.read() as reading:
+        return answer | {
+            "public_key": status.public_key.hex(),
+            "healthy": is_healthy(status),
+            "why_unhealthy": None if is_healthy(status) else why_unhealthy(status),
+            "peers": [
+                {
+                    "public_key": peer.public_key.hex(),
+                    "address": peer.address,
+                    "role": peer.role,
+                    "height": peer.height,
+                    "rtt_ms": None if peer.rtt_ms is None else round(peer.rtt_ms, 3),
+                    "queued_bytes": peer.queued_bytes,
+                    "score": round(peer.score, 1),
+                }
+                for peer in status.peers
+            ],
+            "ledger": reading.anchor(),
+        }
+
+
+class PrepareBody(Model):
+    type: Annotated[str, Field(max_length=64, examples=["content.PostPublished"])]
+    key: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="The Ed25519 public key that will sign.")]
+    body: dict[str, Any] = Field(default_factory=dict, examples=[{"tags": ["programming"]}])
+    text: Annotated[str, Field(max_length=TEXT_BYTES_MAX)] | None = None
+    author: str | None = None
+    nonce: Annotated[int, Field(ge=1)] | None = None
+    salt: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
+
+
+class Prepared(Model):
+    event: str
+    event_id: str
+    digest: str
+    payload: str | None
+    author: str
+    nonce: int
+    expires_beat: int
+    readable: str
+    guards: list[VerdictShape]
+    would: Literal["applied", "denied"]
+    ledger: Anchor
+
+
+async def prepare_event(context: Context, query: NoQuery, body: PrepareBody) -> Json:
+    """Canonical bytes, readable text and the guards' preview, at the head.  Writes nothing."""
+    kind = context.chain.registry.latest(body.type)
+    if kind is None or kind.derived:
+        known = ", ".join(kind.name for kind in context.chain.registry.all() if not kind.derived)
+        raise InvalidRequest(f"type: unknown event type {body.type!r}; this network has {known}")
+    payload = _make_payload(kind, body)
+    record = body_from_json(kind, body.body, None if payload is None else compute_content_ref(payload))
+    key = bytes.fromhex(body.key)
+    with context.read() as reading:
+        author = _find_author(context, reading, kind, body, key)
+        nonce = body.nonce or read_nonce(reading.state, author) + 1
+        reference = Reference(reading.height, reading.header_hash, reading.header.beat)
+        event = make_event(kind, record, author=author, key=key, nonce=nonce, reference=reference)
+        event_id = compute_event_id(event)
+        entry = Entry(event_id, author, key, nonce, record, payload, reading.height + 1, reading.header.log_size,
+                      reading.header.beat, reading.header.time_ms, context.chain.chain_id)  # fmt: skip
+        verdicts = preview_event(reading.state, entry, kind)
+        return {
+            "event": event.hex(),
+            "event_id": event_text(event_id),
+            "digest": signed_digest(context.chain.chain_id, Purpose.EVENT, event).hex(),
+            "payload": None if payload is None else encode_payload(payload).hex(),
+            "author": account_text(author),
+            "nonce": nonce,
+            "expires_beat": reading.header.beat + EXPIRY_BEATS,
+            "readable": _readable(kind, record, author, nonce, payload),
+            "guards": [verdict_to_json(verdict) for verdict in verdicts],
+            "would": "applied" if all(verdict.allowed for verdict in verdicts) else "denied",
+            "ledger": reading.anchor(),
+        }
+
+
+def _make_payload(kind: EventType[Any], body: PrepareBody) -> Payload | None:
+    if kind.content is None:
+        if body.text is not None:
+            raise InvalidRequest(f"text: events of type {kind.name} carry none")
+        return None
+    if body.text is None:
+        raise InvalidRequest(f"text: events of type {kind.name} need one")
+    try:
+        size = len(body.text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("text: holds a lone surrogate, which is not valid Unicode") from error
+    if size > TEXT_BYTES_MAX:
+        raise InvalidRequest(f"text: expected at most {TEXT_BYTES_MAX} bytes as UTF-8, got {size}")
+    # The salt is the client's secret to give or the node's to draw; it never enters a rule.
+    return Payload(bytes.fromhex(body.salt) if body.salt else os.urandom(SALT_BYTES), body.text)
+
+
+def _find_author(context: Context, reading: Reading, kind: EventType[Any], body: PrepareBody, key: bytes) -> bytes:
+    author = parse_account_id(body.author) if body.author else compute_account_id(context.chain.chain_id, key)
+    if not kind.opens_account and read_account(reading.state, author) is None:
+        raise AccountUnknown(f"the account {account_text(author)} does not exist yet", account=account_text(author))
+    return author
+
+
+def _readable(kind: EventType[Any], record: Any, author: bytes, nonce: int, payload: Payload | None) -> str:
+    inputs = ", ".join(f"{name} {value}" for name, value in kind.inputs(record).items())
+    text = "" if payload is None else f" Text: {payload.text[:280]!r}."
+    return f"{kind.summary} As {account_text(author)}, event number {nonce}. {inputs}.{text}"
+
+
+class SignedEventBody(Model):
+    event: Annotated[Hex, Field(max_length=2 * EVENT_BYTES_MAX)]
+    signature: Annotated[str, Field(pattern="^[0-9a-f]{128}$")]
+    payload: Annotated[Hex, Field(max_length=2 * PAYLOAD_BYTES_MAX)] | None = None
+
+
+class SubmitBody(Model):
+    events: Annotated[list[SignedEventBody], Field(min_length=1, max_length=SUBMIT_EVENTS_MAX)]
+
+
+class SubmitQuery(Model):
+    wait: Literal["final"] | None = None
+
+
+class SubmitResult(Model):
+    event_id: str | None
+    status: Literal["accepted", "final", "refused"]
+    receipt: ReceiptShape | None
+    verdict: VerdictShape | None
+
+
+class SubmitAnswer(Model):
+    results: list[SubmitResult]
+    ledger: Anchor
+
+
+async def submit_events(context: Context, query: SubmitQuery, body: SubmitBody) -> Json:
+    """A definite answer for each event: accepted with an id to watch, final with its receipt, or refused with the reason."""
+    events = [
+        SignedEvent(
+            bytes.fromhex(item.event),
+            None if item.payload is None else bytes.fromhex(item.payload),
+            bytes.fromhex(item.signature),
+        )
+        for item in body.events
+    ]
+    if any(not event.event for event in events):
+        raise InvalidRequest("events: an event is empty")
+    ids = [compute_event_id(event.event) for event in events]
+    waiting = _expect(context, ids) if query.wait else {}
+    try:
+        try:
+            submitted = await context.services.submit(events)
+        except NodeBusy as error:
+            raise Busy(str(error)) from error
+        return await _answer(context, ids, submitted, waiting)
+    finally:
+        for event_id, future in waiting.items():
+            context.finality.forget(event_id, future)
+
+
+def _expect(context: Context, ids: list[bytes]) -> "dict[bytes, asyncio.Future[Receipt | Verdict]]":
+    try:
+        return {event_id: context.finality.expect(event_id) for event_id in ids}
+    except TooManyWaiters as error:
+        raise Busy(str(error)) from error
+
+
+async def _answer(
+    context: Context,
+    ids: list[bytes],
+    submitted: list[Submitted],
+    waiting: "dict[bytes, asyncio.Future[Receipt | Verdict]]",
+) -> Json:
+    results: list[Json] = []
+    for event_id, answer in zip(ids, submitted, strict=True):
+        if not answer.accepted:
+            results.append(_refused(context, event_id, answer, alone=len(ids) == 1))
+        elif event_id in waiting:
+            results.append(await _wait_final(event_id, waiting[event_id]))
+        else:
+            results.append({"event_id": event_text(event_id), "status": "accepted", "receipt": None, "verdict": None})
+    with context.read() as reading:
+        return {"results": results, "ledger": reading.anchor()}
+
+
+def _refused(context: Context, event_id: bytes, answer: Submitted, *, alone: bool) -> Json:
+    """An event that was executed before is answered with its receipt: sending it twice is no error."""
+    known = find_receipt(context, event_id)
+    if known is not None:
+        return {
+            "event_id": event_text(event_id),
+            "status": "final",
+            "receipt": receipt_to_json(known),
+            "verdict": None,
+        }
+    verdict = answer.verdict
+    assert verdict is not None
+    if alone:
+        kind = EventConflict if verdict.code in CONFLICTS else Busy if verdict.code in BUSY else EventRejected
+        raise kind(verdict.because, code=verdict.code, verdict=verdict_to_json(verdict), event_id=event_text(event_id))
+    return {
+        "event_id": event_text(event_id),
+        "status": "refused",
+        "receipt": None,
+        "verdict": verdict_to_json(verdict),
+    }
+
+
+async def _wait_final(event_id: bytes, future: "asyncio.Future[Receipt | Verdict]") -> Json:
+    try:
+        outcome = await asyncio.wait_for(asyncio.shield(future), FINAL_WAIT_S)
+    except TimeoutError as error:
+        raise FinalityTimeout(f"not final after {FINAL_WAIT_S:.0f} s", event_id=event_text(event_id)) from error
+    if isinstance(outcome, Verdict):
+        return {
+            "event_id": event_text(event_id),
+            "status": "refused",
+            "receipt": None,
+            "verdict": verdict_to_json(outcome),
+        }
+    return {
+        "event_id": event_text(event_id),
+        "status": "final",
+        "receipt": receipt_to_json(outcome),
+        "verdict": None,
+    }
+
+
+def find_receipt(context: Context, event_id: bytes) -> Receipt | None:
+    """Return an event's receipt, or None when it is not in the ledger."""
+    with context.chain.store.snapshot() as snapshot:
+        place = snapshot.get(keyspace.event_id(event_id))
+        data = None if place is None else snapshot.get(keyspace.receipt(int.from_bytes(place, "big")))
+        return None if data is None else decode_receipt(data)
+
+
+class ReceiptQuery(Model):
+    event_id: str
+
+
+class ReceiptAnswer(Model):
+    event_id: str
+    status: Literal["pending", "final", "refused"]
+    receipt: ReceiptShape | None
+    verdict: VerdictShape | None
+    ledger: Anchor
+
+
+async def get_receipt(context: Context, query: ReceiptQuery, body: None) -> Json:
+    event_id = parse_event_id(query.event_id)
+    receipt = find_receipt(context, event_id)
+    lost = context.finality.why_lost(event_id)
+    if receipt is not None:
+        status = "final"
+    elif context.services.is_waiting(event_id):
+        status = "pending"
+    elif lost is not None:
+        status = "refused"
+    else:
+        raise EventUnknown("no event of this id is in the ledger or waits here", event_id=query.event_id)
+    with context.read() as reading:
+        return {
+            "event_id": query.event_id,
+            "status": status,
+            "receipt": None if receipt is None else receipt_to_json(receipt),
+            "verdict": verdict_to_json(lost) if status == "refused" and lost is not None else None,
+            "ledger": reading.anchor(),
+        }
+
+
+class OpenApi(Model):
+    openapi: str
+
+
+async def get_openapi(context: Context, query: NoQuery, body: None) -> Json:
+    return context.openapi
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/health/{probe}", "getHealth", "Is the process alive, and does the height advance?", "infra",
+             Health, get_health, query=HealthQuery, errors=(NotReady,)),
+    Endpoint("GET", "/node", "getNode", "The node's card: chain, genesis, event types and limits.", "gateway",
+             NodeCard, get_node, query=NoQuery),
+    Endpoint("GET", "/node/status", "getNodeStatus", "Height, view, waiting events and peers.", "infra",
+             StatusAnswer, get_status, query=NoQuery),
+    Endpoint("POST", "/events/prepare", "prepareEvent",
+             "The canonical bytes to sign, as readable text, with what the guards would say.", "gateway",
+             Prepared, prepare_event, query=NoQuery, body=PrepareBody, errors=(AccountUnknown,)),
+    Endpoint("POST", "/events", "submitEvents", "Submit 1 to 100 signed events; `wait=final` waits for the receipts.",
+             "gateway", SubmitAnswer, submit_events, query=SubmitQuery, body=SubmitBody,
+             errors=(EventRejected, EventConflict, Busy, FinalityTimeout, BodyTooLarge), status=202),
+    Endpoint("GET", "/events/{event_id}/receipt", "getReceipt", "What became of an event.", "gateway",
+             ReceiptAnswer, get_receipt, query=ReceiptQuery, errors=(EventUnknown,)),
+    Endpoint("GET", "/openapi.json", "getOpenApi", "This API's description.", "gateway", OpenApi, get_openapi,
+             query=NoQuery),
+)  # fmt: skip
+
+

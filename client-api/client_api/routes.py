@@ -1,0 +1,6 @@
+"""The route table: every endpoint of the API, by domain.  A new domain is one line here."""
+
+from client_api import explorer, gateway, people
+from client_api.endpoint import Endpoint
+
+ENDPOINTS: tuple[Endpoint, ...] = (*gateway.ENDPOINTS, *people.ENDPOINTS, *explorer.ENDPOINTS)

@@ -1,0 +1,209 @@
+"""aiohttp, behind one file: its own thread with its own loop, requests checked, problems as problem+json."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from client_api.context import Context
+from client_api.endpoint import Endpoint, Reply
+from client_api.errors import (
+    BodyTooLarge,
+    ClientError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    UnsupportedMediaType,
+    WrongHost,
+)
+from client_api.finality import Finality
+from client_api.openapi import make_openapi
+from client_api.routes import ENDPOINTS
+from client_api.services import NodeServices
+from client_api.stream import Streams
+
+logger = logging.getLogger(__name__)
+
+BODY_BYTES_MAX = 4 * 1024 * 1024
+"""100 events with the longest texts, in hex."""
+CONNECTIONS_BACKLOG = 512
+KEEPALIVE_S = 75.0
+STOP_S = 3.0
+LOCAL_NAMES = frozenset(("127.0.0.1", "localhost", "[::1]", "::1"))
+PROBLEM_TYPE = "application/problem+json"
+
+
+class ApiServer:
+    """Starts and stops the API's thread."""
+
+    def __init__(self, services: NodeServices, host: str, port: int) -> None:
+        self._services = services
+        self._host = host
+        self._port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stop: asyncio.Event | None = None
+        self._failed: BaseException | None = None
+        self._url = ""
+
+    def start(self) -> str:
+        """Listen; return the URL.  Blocks until the port is open.  Raises OSError when it is taken."""
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="client-api", daemon=True)
+        self._thread.start()
+        ready.wait()
+        if self._failed is not None:
+            raise self._failed
+        return self._url
+
+    def stop(self) -> None:
+        """Stop listening, end the streams, and wait for the thread.  Blocks."""
+        if self._loop is not None and self._stop is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread is not None:
+            self._thread.join(STOP_S * 2)
+
+    def _run(self, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._serve(ready))
+        except BaseException as error:
+            self._failed = error
+            if ready.is_set():
+                logger.exception("the API's thread failed")
+        finally:
+            ready.set()
+
+    async def _serve(self, ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        context = Context(self._services, Finality(self._services, self._loop))
+        context.openapi = make_openapi(ENDPOINTS)
+        runner = web.AppRunner(
+            make_application(context, self._host), access_log=None, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=STOP_S
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._host, self._port, backlog=CONNECTIONS_BACKLOG)
+            await site.start()
+            port = runner.addresses[0][1]
+            self._url = f"http://{self._host}:{port}"
+            ready.set()
+            await self._stop.wait()
+        finally:
+            await runner.cleanup()
+
+
+def make_application(context: Context, host: str) -> web.Application:
+    """Return the aiohttp application of all routes."""
+    allowed = LOCAL_NAMES | {host}
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+        try:
+            _check_host(request, allowed)
+            response: web.StreamResponse = await handler(request)
+            return response
+        except ClientError as error:
+            return _problem(error)
+        except web.HTTPNotFound:
+            return _problem(NotFound(f"no path {request.path}"))
+        except web.HTTPMethodNotAllowed as error:
+            allow = sorted(error.allowed_methods)
+            return _problem(MethodNotAllowed(f"{request.path} takes {', '.join(allow)}"), {"Allow": ", ".join(allow)})
+        except web.HTTPRequestEntityTooLarge:
+            return _problem(BodyTooLarge(f"expected at most {BODY_BYTES_MAX} bytes"))
+
+    application = web.Application(middlewares=[guard], client_max_size=BODY_BYTES_MAX)
+    for endpoint in ENDPOINTS:
+        application.router.add_route(endpoint.method, f"/api/v1{endpoint.path}", _make_handler(context, endpoint))
+    application.router.add_get("/api/v1/stream", _make_stream_handler(Streams(context)))
+    return application
+
+
+def _make_handler(context: Context, endpoint: Endpoint) -> Callable[[web.Request], Any]:
+    has_body = endpoint.body is not None
+
+    async def handle(request: web.Request) -> web.Response:
+        parameters = _read_parameters(endpoint, request)
+        body = await _read_body(endpoint, request) if has_body else None
+        answer = await endpoint.handle(context, parameters, body)
+        if isinstance(answer, Reply):
+            return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
+        return web.Response(status=endpoint.status, body=orjson.dumps(answer), content_type=endpoint.content_type)
+
+    return handle
+
+
+def _make_stream_handler(streams: Streams) -> Callable[[web.Request], Any]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        unknown = sorted(set(request.query) - {"types"})
+        if unknown:
+            raise InvalidRequest(f"unknown parameters: {', '.join(unknown)}")
+        types = frozenset(filter(None, request.query.get("types", "").split(",")))
+        first = streams.first_index(request.headers.get("Last-Event-ID"))
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        followed = streams.follow(first, types)
+        await response.prepare(request)
+        try:
+            async for messages in followed:
+                await response.write(messages)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            await followed.aclose()  # type: ignore[attr-defined]
+        return response
+
+    return handle
+
+
+def _read_parameters(endpoint: Endpoint, request: web.Request) -> Any:
+    given: dict[str, str] = dict(request.match_info)
+    for name, value in request.query.items():
+        if name in given:
+            raise InvalidRequest(f"{name}: given twice")
+        given[name] = value
+    try:
+        return endpoint.query.model_validate_strings(given)
+    except ValidationError as error:
+        raise _invalid(error) from error
+
+
+async def _read_body(endpoint: Endpoint, request: web.Request) -> Any:
+    if request.content_type != "application/json":
+        raise UnsupportedMediaType(f"expected application/json, got {request.content_type}")
+    assert endpoint.body is not None
+    try:
+        return endpoint.body.model_validate_json(await request.read())
+    except ValidationError as error:
+        raise _invalid(error) from error
+
+
+def _invalid(error: ValidationError) -> InvalidRequest:
+    places = [
+        {"where": ".".join(str(part) for part in each["loc"]), "why": each["msg"]}
+        for each in error.errors(include_url=False, include_context=False, include_input=False)[:10]
+    ]
+    first = places[0]
+    return InvalidRequest(f"{first['where'] or 'body'}: {first['why']}", errors=places)
+
+
+def _check_host(request: web.Request, allowed: frozenset[str]) -> None:
+    """Refuse names that DNS may point here: a page elsewhere could otherwise speak to the node."""
+    host = request.headers.get("Host", "")
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if name not in allowed:
+        raise WrongHost(f"expected one of {', '.join(sorted(allowed))}, got {host[:100]!r}")
+
+
+def _problem(error: ClientError, headers: dict[str, str] | None = None) -> web.Response:
+    more = dict(headers or {})
+    if error.status == 503:
+        more["Retry-After"] = "1"
+    return web.Response(
+        status=error.status, body=orjson.dumps(error.to_problem()), content_type=PROBLEM_TYPE, headers=more
+    )  # fmt: skip

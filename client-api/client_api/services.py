@@ -1,0 +1,97 @@
+"""What the API needs of the running node, as Protocols: `node/services.py` implements them, tests may do so too.
+
+Everything here is called from the API's thread.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ledger.chain import Chain
+from ledger.events import SignedEvent
+from ledger.transition import Executed
+from ledger.verdict import Verdict
+
+
+class NodeBusy(RuntimeError):
+    """More submissions wait to cross into the node than it allows; try again shortly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The node's definite answer to one event.  `event_id` is None when the event could not be decoded."""
+
+    accepted: bool
+    event_id: bytes | None
+    verdict: Verdict | None  # why it was refused
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """One connected peer."""
+
+    public_key: bytes
+    address: str
+    role: str
+    height: int
+    rtt_ms: float | None
+    queued_bytes: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """What the node says of itself."""
+
+    name: str
+    role: str  # "validator" or "observer"
+    version: str
+    public_key: bytes
+    replica: int | None
+    view: int | None
+    primary: int | None
+    in_view_change: bool
+    syncing: bool
+    halted: str | None
+    height: int
+    certified_height: int
+    height_age_ms: int  # since the height last advanced
+    healthy_age_ms_max: int  # an older height means the network stands still
+    mempool_events: int
+    mempool_bytes: int
+    uptime_ms: int
+    peers: tuple[PeerStatus, ...]
+
+
+class Lost(Protocol):
+    """Called with events that were accepted but can never be executed now, and why."""
+
+    def __call__(self, lost: Sequence[tuple[bytes, Verdict]], /) -> None: ...
+
+
+class NodeServices(Protocol):
+    """The running node."""
+
+    @property
+    def chain(self) -> Chain:
+        """The ledger; read it through `chain.store.snapshot()`, from any thread."""
+        ...
+
+    async def submit(self, events: Sequence[SignedEvent]) -> list[Submitted]:
+        """Hand events to the node; one answer each, in order.  Raises NodeBusy."""
+        ...
+
+    def is_waiting(self, event_id: bytes) -> bool:
+        """Tell whether the event waits in the mempool."""
+        ...
+
+    def status(self) -> NodeStatus:
+        """Return the node's state of a moment ago."""
+        ...
+
+    def subscribe(self, on_block: Callable[[Executed], None], on_lost: Lost) -> None:
+        """Have `on_block` called after each block is durable, in order, and `on_lost` for events that dropped out.
+
+        Both are called in the node's thread and must only hand the news over.
+        """
+        ...

@@ -1,0 +1,163 @@
+"""Event proofs: a file that shows, offline, that an event has its receipt in the ledger.
+
+The file is canonical JSON and one newline, so any changed byte either breaks the form or changes a value that is checked:
+
+    event, signature   the bytes that the author signed        receipt            the ledger's answer, a leaf of the log
+    path               RFC 6962 inclusion path of the receipt   header             commits to the log's root and size
+    certificate        a quorum of validators' signatures over the header's hash
+
+Who may sign is not in the file: it comes from the genesis that the verifier trusts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import orjson
+
+from ledger import keyspace
+from ledger.block import Header, StoredEvent, compute_header_hash, decode_header
+from ledger.events import Event, compute_event_id
+from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash
+from ledger.primitives import merkle
+from ledger.primitives.canonical_json import canonical_json
+from ledger.primitives.encoding import EncodingError
+from ledger.primitives.records import decode_record
+from ledger.primitives.signing import Purpose, SignatureInvalid, verify_signature
+from ledger.receipts import Receipt, decode_receipt
+from ledger.store import Snapshot
+
+PROOF_VERSION = 1
+PROOF_BYTES_MAX = 1024 * 1024
+PATH_MAX = 64
+
+VerifyCertificate: TypeAlias = Callable[[int, bytes, bytes], None]
+"""(height, header hash, certificate bytes): raises ValueError unless a quorum of the genesis validators signed."""
+
+
+class ProofInvalid(ValueError):
+    """A proof file that does not prove what it claims; the message says which part fails."""
+
+
+class ProofUnavailable(LookupError):
+    """The event is unknown here, or its block has no certificate yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What a valid proof shows."""
+
+    event: Event | None  # None for events that the state machine derived
+    event_id: bytes
+    receipt: Receipt
+    header: Header
+
+
+_MEMBERS = ("certificate", "event", "header", "path", "receipt", "signature", "version")
+
+
+def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> bytes:
+    """Return the proof file of an event, against its own block's certificate.  Raises ProofUnavailable."""
+    place = snapshot.get(keyspace.event_id(event_id))
+    if place is None:
+        raise ProofUnavailable("no event of this id is in the ledger")
+    log_index = int.from_bytes(place, "big")
+    receipt_bytes = snapshot.get(keyspace.receipt(log_index))
+    assert receipt_bytes is not None, f"receipt {log_index} is missing"
+    height = decode_receipt(receipt_bytes).height
+    # A later certificate serves as well: its log holds all earlier receipts.
+    for at in range(height, head_height + 1):
+        certificate = snapshot.get(keyspace.certificate(at))
+        if certificate is not None:
+            break
+    else:
+        raise ProofUnavailable("the event's block has no certificate yet; try again in a moment")
+    header_bytes = snapshot.get(keyspace.header(at))
+    assert header_bytes is not None, f"header {at} is missing"
+    size = decode_header(header_bytes).log_size
+
+    def read_node(level: int, index: int) -> bytes:
+        node = snapshot.get(keyspace.log_node(level, index))
+        assert node is not None, f"log node {level}/{index} is missing"
+        return node
+
+    stored_bytes = snapshot.get(keyspace.event(log_index))
+    stored = None if stored_bytes is None else decode_record(StoredEvent, stored_bytes)
+    document = {
+        "certificate": certificate.hex(),
+        "event": "" if stored is None else stored.event.hex(),
+        "header": header_bytes.hex(),
+        "path": [node.hex() for node in merkle.inclusion_path_at(log_index, size, read_node)],
+        "receipt": receipt_bytes.hex(),
+        "signature": "" if stored is None else stored.signature.hex(),
+        "version": PROOF_VERSION,
+    }
+    return canonical_json(document) + b"\n"
+
+
+def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: VerifyCertificate) -> Proven:
+    """Check a proof file against a genesis, with nothing else.  Raises ProofInvalid."""
+    document = _decode_document(data)
+    try:
+        header_bytes = _hex(document, "header")
+        header = decode_header(header_bytes)
+        receipt_bytes = _hex(document, "receipt")
+        receipt = decode_receipt(receipt_bytes)
+    except EncodingError as error:
+        raise ProofInvalid(f"header or receipt: {error}") from error
+    if header.chain_id != compute_chain_id(genesis):
+        raise ProofInvalid("header: of another chain than the genesis")
+    if header.validators_hash != compute_validators_hash(genesis.validators):
+        raise ProofInvalid("header: names another validator set than the genesis")
+    try:
+        verify_certificate(header.height, compute_header_hash(header_bytes), _hex(document, "certificate"))
+    except ValueError as error:
+        raise ProofInvalid(f"certificate: {error}") from error
+    path = [bytes.fromhex(node) for node in document["path"]]
+    try:
+        leaf = merkle.leaf_hash(receipt_bytes)
+        merkle.verify_inclusion(leaf, receipt.log_index, header.log_size, tuple(path), header.log_root)
+    except ValueError as error:
+        raise ProofInvalid(f"path: {error}") from error
+    event_bytes, signature = _hex(document, "event"), _hex(document, "signature")
+    if not event_bytes and not signature:
+        if receipt.author != bytes(32):
+            raise ProofInvalid("event: missing, though the receipt names an author")
+        return Proven(None, receipt.event_id, receipt, header)
+    if compute_event_id(event_bytes) != receipt.event_id:
+        raise ProofInvalid("event: not the one of the receipt")
+    try:
+        event = decode_record(Event, event_bytes)
+        verify_signature(event.key, header.chain_id, Purpose.EVENT, event_bytes, signature)
+    except (EncodingError, SignatureInvalid) as error:
+        raise ProofInvalid(f"event: {error}") from error
+    return Proven(event, receipt.event_id, receipt, header)
+
+
+def _decode_document(data: bytes) -> dict[str, Any]:
+    if len(data) > PROOF_BYTES_MAX:
+        raise ProofInvalid(f"expected at most {PROOF_BYTES_MAX} bytes, got {len(data)}")
+    try:
+        document = cast("dict[str, Any]", orjson.loads(data))
+        is_canonical = canonical_json(document) + b"\n" == data
+    except (orjson.JSONDecodeError, ValueError, TypeError) as error:
+        raise ProofInvalid(f"expected a proof file in canonical JSON: {error}") from error
+    if not is_canonical or type(document) is not dict or tuple(sorted(document)) != _MEMBERS:
+        raise ProofInvalid("expected a proof file in canonical JSON with exactly its seven members")
+    if type(document["version"]) is not int or document["version"] != PROOF_VERSION:
+        raise ProofInvalid(f"expected proof version {PROOF_VERSION}, got {document['version']!r}")
+    path = document["path"]
+    if type(path) is not list or len(path) > PATH_MAX or not all(_is_hex(node) for node in path):
+        raise ProofInvalid("path: expected a list of lower-case hex texts")
+    return document
+
+
+def _hex(document: dict[str, Any], member: str) -> bytes:
+    text = document[member]
+    if not _is_hex(text):
+        raise ProofInvalid(f"{member}: expected lower-case hex")
+    return bytes.fromhex(text)
+
+
+def _is_hex(text: object) -> bool:
+    return type(text) is str and len(text) % 2 == 0 and all(character in "0123456789abcdef" for character in text)

@@ -1,0 +1,74 @@
+"""`atlas`: the command line of a node and of the people who use one."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ledger.genesis import GenesisInvalid
+from ledger.primitives.ids import IdInvalid
+from ledger.proofs import ProofInvalid
+from ledger.store import StoreDamaged, StoreLocked
+from node.api_client import ApiProblem, NodeUnreachable
+from node.cli import operate, people, verify
+from node.cli.home import UsageError
+from node.cli.output import Output
+from node.config import ConfigInvalid
+from node.keystore import KeystoreError
+from node.replay import ReplayFailed
+
+EXAMPLES = """\
+start here:
+  atlas devnet                     four validators and a gateway on this machine, with real posts
+  atlas feed                       the newest posts
+  atlas post "Hello" --as ada      sign and publish, and wait until it is final
+  atlas proof evt1… -o hello.proof write a proof that anyone can check offline
+  atlas verify hello.proof         check it against the genesis validators
+
+Every command takes --json for programs and --help for its own options.
+"""
+
+Command = Callable[[argparse.Namespace, Output], int]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print one JSON document for programs")
+    parser = argparse.ArgumentParser(
+        prog="atlas",
+        description="A peer-to-peer social network with one provable ledger.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    operate.add_commands(commands, shared)
+    people.add_commands(commands, shared)
+    verify.add_commands(commands, shared)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 refused or failed, 2 used wrongly."""
+    given = make_parser().parse_args(arguments)
+    output = Output(given.json)
+    command: Command = given.run
+    try:
+        return command(given, output)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+    except ApiProblem as problem:
+        output.error(str(problem), problem.problem.get("remedy"))
+        return 1
+    except (UsageError, ConfigInvalid, GenesisInvalid, IdInvalid, KeystoreError) as error:
+        output.error(str(error))
+        return 2
+    except (NodeUnreachable, ProofInvalid, ReplayFailed, StoreDamaged, StoreLocked) as error:
+        output.error(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Commands that check instead of believing: proof, verify."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from consensus.messages import Certificate
+from consensus.quorum import verify_certificate
+from ledger.genesis import Genesis, compute_chain_id, decode_genesis_file
+from ledger.primitives.ids import IdKind, encode_id
+from ledger.primitives.records import decode_record
+from ledger.proofs import verify_event_proof
+from ledger.store import Store
+from node.api_client import ApiClient
+from node.cli.home import UsageError, find_home
+from node.cli.output import Output, outcome
+from node.modules import make_registry
+from node.replay import replay_chain
+from node.run import make_parameters
+
+
+def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Declare the commands of this file."""
+    home = argparse.ArgumentParser(add_help=False, parents=[shared])
+    home.add_argument("--home", help="folder with client.json and genesis (default: build/devnet or ~/.atlas)")
+    home.add_argument("--url", help="the node's API (default: from client.json)")
+    text = "Write a proof of one event that anyone can check offline."
+    proof = commands.add_parser("proof", help=text, description=text, parents=[home])
+    proof.add_argument("event", help="evt1…")
+    proof.add_argument("-o", "--output", type=Path, help="the file to write (default: EVENT.proof)")
+    proof.set_defaults(run=run_proof)
+    text = "Check a proof file, or replay a stopped node's whole chain from genesis."
+    verify = commands.add_parser("verify", help=text, description=text, parents=[home])
+    verify.add_argument("what", type=Path, help="a proof file, or a node's folder (the one with node.toml or its data)")
+    verify.add_argument("--genesis", type=Path, help="the genesis to trust (default: the home's, or the node's own)")
+    verify.set_defaults(run=run_verify)
+
+
+def run_proof(given: argparse.Namespace, output: Output) -> int:
+    client = ApiClient(find_home(given.home, given.url).url)
+    data = client.get_bytes(f"/ledger/events/{given.event}/proof")
+    path: Path = given.output or Path(f"{given.event}.proof")
+    path.write_bytes(data)
+    if not output.document({"file": str(path), "bytes": len(data)}):
+        output.line(f"[green]written[/green] {path} ({len(data)} bytes); check it with `atlas verify {path}`")
+    return 0
+
+
+def run_verify(given: argparse.Namespace, output: Output) -> int:
+    what: Path = given.what
+    if not what.exists():
+        raise UsageError(f"{what}: no such file or folder")
+    return _verify_chain(given, output) if what.is_dir() else _verify_proof(given, output)
+
+
+def _verify_proof(given: argparse.Namespace, output: Output) -> int:
+    genesis = _read_genesis(given, None)
+    proven = verify_event_proof(given.what.read_bytes(), genesis, _certificate_verifier(genesis))
+    receipt = proven.receipt
+    event_id = encode_id(IdKind.EVENT, proven.event_id)
+    found = {
+        "valid": True,
+        "event_id": event_id,
+        "event_type": receipt.event_type,
+        "outcome": receipt.outcome,
+        "explanation": receipt.explanation,
+        "height": receipt.height,
+        "certified_height": proven.header.height,
+    }
+    if not output.document(found):
+        output.line(f"[bold green]valid[/bold green] {event_id}")
+        output.line(f"{receipt.event_type} at height {receipt.height}: {outcome(receipt.outcome)}. {receipt.explanation}")
+        output.line(f"[dim]certified at height {proven.header.height} by a quorum of the genesis validators[/dim]")
+    return 0
+
+
+def _verify_chain(given: argparse.Namespace, output: Output) -> int:
+    ledger = next((path for path in (given.what / "data" / "ledger", given.what / "ledger") if path.is_dir()), None)
+    if ledger is None:
+        raise UsageError(f"{given.what}: no ledger below it; expected data/ledger or ledger")
+    genesis = _read_genesis(given, next((path / "genesis.json" for path in (given.what, given.what.parent)), None))
+    parameters = make_parameters(genesis, compute_chain_id(genesis))
+    store = Store(ledger)
+    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"))
+    try:
+        with Progress(*columns, console=output.errors, disable=output.as_json, transient=True) as bar:
+            task = bar.add_task("replay", total=None)
+            replayed = replay_chain(
+                store, genesis, make_registry(), parameters, lambda at, of: bar.update(task, completed=at, total=of)
+            )
+    finally:
+        store.close()
+    found = {
+        "equal": True,
+        "height": replayed.height,
+        "events": replayed.events,
+        "certificates": replayed.certificates,
+        "payloads_missing": replayed.payloads_missing,
+        "state_keys": replayed.state_keys,
+        "header_hash": replayed.header_hash.hex(),
+        "state_digest": replayed.state_digest.hex(),
+        "hash_seed": os.environ.get("PYTHONHASHSEED", "random"),
+    }
+    if not output.document(found):
+        output.line("[bold green]every root is equal[/bold green]")
+        output.facts([(name.replace("_", " "), value) for name, value in found.items() if name != "equal"])
+    return 0
+
+
+def _certificate_verifier(genesis: Genesis) -> Any:
+    parameters = make_parameters(genesis, compute_chain_id(genesis))
+
+    def verify(height: int, header_hash: bytes, data: bytes) -> None:
+        certificate = decode_record(Certificate, data)
+        if (certificate.seq, certificate.digest) != (height, header_hash):
+            raise ValueError("for another block than the header's")
+        verify_certificate(parameters, certificate)
+
+    return verify
+
+
+def _read_genesis(given: argparse.Namespace, near: Path | None) -> Genesis:
+    path: Path | None = given.genesis
+    if path is None and near is not None and near.exists():
+        path = near
+    if path is None:
+        return find_home(given.home, given.url).read_genesis()
+    if not path.exists():
+        raise UsageError(f"{path}: no such genesis file")
+    return decode_genesis_file(path.read_bytes())

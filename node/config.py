@@ -1,0 +1,217 @@
+"""A node's configuration: one TOML file, every key with a default but the genesis.  Errors name the file and the key.
+
+    [node]      name, data (folder), genesis (file), role ("validator" or "observer"), key (name in the keystore)
+    [p2p]       host, port, peers = ["<public key hex>@host:port", …]
+    [api]       host, port, enabled
+    [consensus] view_timeout_ms, view_timeout_ms_max, retransmit_ms, window, batch_events_max, batch_wait_ms
+    [log]       level, format ("json" or "text")
+"""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+ROLES = ("validator", "observer")
+
+
+class ConfigInvalid(ValueError):
+    """A configuration file that can't be used; the message names the file and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSection:
+    name: str = "node"
+    data: str = "data"
+    genesis: str = "genesis.json"
+    role: str = "observer"
+    key: str = "node"
+
+
+@dataclass(frozen=True, slots=True)
+class P2pSection:
+    host: str = "127.0.0.1"
+    port: int = 4001
+    peers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSection:
+    host: str = "127.0.0.1"
+    port: int = 8080
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusSection:
+    view_timeout_ms: int = 2_000
+    view_timeout_ms_max: int = 60_000
+    retransmit_ms: int = 500
+    window: int = 4
+    batch_events_max: int = 256
+    batch_wait_ms: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LogSection:
+    level: str = "info"
+    format: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All of it.  `folder` is where the file lies; relative paths start there."""
+
+    folder: Path
+    node: NodeSection = field(default_factory=NodeSection)
+    p2p: P2pSection = field(default_factory=P2pSection)
+    api: ApiSection = field(default_factory=ApiSection)
+    consensus: ConsensusSection = field(default_factory=ConsensusSection)
+    log: LogSection = field(default_factory=LogSection)
+
+    @property
+    def data_folder(self) -> Path:
+        return self.folder / self.node.data
+
+    @property
+    def genesis_file(self) -> Path:
+        return self.folder / self.node.genesis
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEntry:
+    """One line of `p2p.peers`."""
+
+    public_key: bytes
+    host: str
+    port: int
+
+
+_SECTIONS: dict[str, type[Any]] = {
+    "node": NodeSection,
+    "p2p": P2pSection,
+    "api": ApiSection,
+    "consensus": ConsensusSection,
+    "log": LogSection,
+}
+_RANGES: dict[tuple[str, str], tuple[int, int]] = {
+    ("p2p", "port"): (1, 65_535),
+    ("api", "port"): (0, 65_535),
+    ("consensus", "view_timeout_ms"): (50, 600_000),
+    ("consensus", "view_timeout_ms_max"): (50, 3_600_000),
+    ("consensus", "retransmit_ms"): (20, 60_000),
+    ("consensus", "window"): (1, 8),
+    ("consensus", "batch_events_max"): (1, 1_024),
+    ("consensus", "batch_wait_ms"): (0, 1_000),
+}
+_CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("node", "role"): ROLES,
+    ("log", "level"): ("debug", "info", "warning", "error"),
+    ("log", "format"): ("text", "json"),
+}
+
+
+def load_config(path: Path) -> Config:
+    """Return the configuration in a TOML file.  Raises ConfigInvalid."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigInvalid(f"{path}: no such file; make one with `atlas init`") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigInvalid(f"{path}: not readable as TOML: {error}") from error
+    sections: dict[str, Any] = {}
+    for name, value in document.items():
+        if name not in _SECTIONS:
+            raise ConfigInvalid(f"{path}: unknown section [{name}]; expected one of {', '.join(_SECTIONS)}")
+        if not isinstance(value, dict):
+            raise ConfigInvalid(f"{path}: {name}: expected a section, got a {type(value).__name__}")
+        sections[name] = _read_section(path, name, value)
+    config = Config(folder=path.resolve().parent, **sections)
+    parse_peers(path, config.p2p.peers)
+    return config
+
+
+def parse_peers(path: Path, peers: tuple[str, ...]) -> tuple[PeerEntry, ...]:
+    """Return the peers as keys and addresses.  Raises ConfigInvalid."""
+    entries: list[PeerEntry] = []
+    for text in peers:
+        key, _, address = text.partition("@")
+        host, _, port = address.rpartition(":")
+        try:
+            public_key = bytes.fromhex(key)
+            number = int(port)
+        except ValueError:
+            public_key, number = b"", 0
+        if len(public_key) != 32 or not host or not 1 <= number <= 65_535:
+            raise ConfigInvalid(f"{path}: p2p.peers: expected '<64 hex digits>@host:port', got {text!r}")
+        entries.append(PeerEntry(public_key, host, number))
+    return tuple(entries)
+
+
+def _read_section(path: Path, name: str, values: dict[str, Any]) -> Any:
+    kind = _SECTIONS[name]
+    hints = get_type_hints(kind)
+    read: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise ConfigInvalid(f"{path}: {name}.{key}: unknown key; expected one of {', '.join(hints)}")
+        read[key] = _read_value(path, name, key, hints[key], value)
+    return kind(**read)
+
+
+def _read_value(path: Path, section: str, key: str, hint: Any, value: Any) -> Any:
+    where = f"{path}: {section}.{key}"
+    if hint == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigInvalid(f"{where}: expected a list of texts, got {value!r}")
+        return tuple(value)
+    if type(value) is not hint:
+        raise ConfigInvalid(f"{where}: expected a {hint.__name__}, got {value!r}")
+    if (section, key) in _RANGES:
+        low, high = _RANGES[section, key]
+        if not low <= value <= high:
+            raise ConfigInvalid(f"{where}: expected {low} to {high}, got {value}")
+    choices = _CHOICES.get((section, key))
+    if choices is not None and value not in choices:
+        raise ConfigInvalid(f"{where}: expected one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def render_config(config: Config) -> str:
+    """Return the TOML text of a configuration, every key explained."""
+    lines = ["# An ATLAS node.  Relative paths start at this file's folder.", ""]
+    for name in _SECTIONS:
+        section = getattr(config, name)
+        lines.append(f"[{name}]")
+        for key in get_type_hints(_SECTIONS[name]):
+            lines.append(f"{key} = {_toml(getattr(section, key))}{_EXPLAINED.get((name, key), '')}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, tuple):
+        return "[" + "".join(f"\n    {_toml(item)}," for item in value) + ("\n]" if value else "]")
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+_EXPLAINED = {
+    ("node", "data"): "  # ledger, vote log and keystore",
+    ("node", "genesis"): "  # its hash is the chain id",
+    ("node", "role"): "  # validator (its key must be in the genesis) or observer",
+    ("node", "key"): "  # name of the node's key in the keystore",
+    ("p2p", "host"): "  # address to listen on",
+    ("p2p", "peers"): "",
+    ("api", "port"): "  # 0 takes any free port",
+    ("consensus", "view_timeout_ms"): "  # without progress for this long, replicas choose another primary",
+    ("consensus", "view_timeout_ms_max"): "  # the timeout doubles for each failed view up to this",
+    ("consensus", "window"): "  # batches in flight, 1 to 8",
+    ("consensus", "batch_events_max"): "  # events in one block at most",
+    ("consensus", "batch_wait_ms"): "  # how long the primary gathers events under load; never when idle",
+    ("log", "format"): "  # text for people, json for programs",
+}

@@ -1,0 +1,37 @@
+"""Checked events by signature: an event that came by relay is not verified again when it comes in a proposal."""
+
+from collections import OrderedDict
+
+from ledger.events import CheckedEvent, EventRefused, Registry, SignedEvent, check_event
+
+EVENTS_MAX = 50_000
+
+
+class EventCache:
+    """Remembers the newest checked events; a hit needs equal bytes, payload included."""
+
+    def __init__(self, registry: Registry, chain_id: bytes) -> None:
+        self._registry = registry
+        self._chain_id = chain_id
+        self._known: OrderedDict[bytes, CheckedEvent] = OrderedDict()
+
+    def check(self, signed: SignedEvent, *, payload_required: bool = True) -> CheckedEvent:
+        """Return the checked event.  Raises EventRefused."""
+        known = self._known.get(signed.signature)
+        if known is not None and known.signed == signed:
+            return known
+        checked = check_event(self._registry, self._chain_id, signed, payload_required=payload_required)
+        self._known[signed.signature] = checked
+        if len(self._known) > EVENTS_MAX:
+            self._known.popitem(last=False)
+        return checked
+
+    def check_all(self, items: tuple[SignedEvent, ...]) -> tuple[CheckedEvent | EventRefused, ...]:
+        """Check the events of an ordered batch, refused ones among them."""
+        results: list[CheckedEvent | EventRefused] = []
+        for signed in items:
+            try:
+                results.append(self.check(signed, payload_required=False))
+            except EventRefused as refused:
+                results.append(refused)
+        return tuple(results)

@@ -1,0 +1,70 @@
+"""The executor: ordered batches into the chain, one at a time, in a thread, and the news of each block to whoever listens."""
+
+from collections.abc import Callable
+
+import trio
+
+from ledger.chain import Chain
+from ledger.transition import Executed
+from node.judgement import Proposal
+
+Listener = Callable[[Executed], None]
+
+
+class Executor:
+    """Owns the writing side of the chain."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self._lock = trio.Lock()
+        self._listeners: list[Listener] = []
+        self._thread = trio.CapacityLimiter(1)
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` in the trio thread after each block is durable, in order of height."""
+        self._listeners.append(listener)
+
+    async def execute(self, height: int, proposal: Proposal) -> Executed | None:
+        """Execute the batch of a height; None when the chain has that height already."""
+        async with self._lock:
+            if height <= self.chain.head.height:
+                return None
+            assert height == self.chain.head.height + 1, "batches are executed in order"
+            executed = await trio.to_thread.run_sync(
+                self.chain.execute, proposal.batch, proposal.checked, limiter=self._thread
+            )
+            self._tell(executed)
+            return executed
+
+    async def replay(self, height: int, proposal: Proposal, header_hash: bytes) -> Executed | None:
+        """Execute a fetched block, and write it only when it gives the header that a quorum signed.
+
+        Raises ReplayDiffers otherwise; nothing is written then.
+        """
+        async with self._lock:
+            if height <= self.chain.head.height:
+                return None
+            executed = await trio.to_thread.run_sync(self._replay, proposal, header_hash, limiter=self._thread)
+            self._tell(executed)
+            return executed
+
+    def _replay(self, proposal: Proposal, header_hash: bytes) -> Executed:
+        executed = self.chain.compute(proposal.batch, proposal.checked)
+        if executed.hash != header_hash:
+            raise ReplayDiffers(executed.header.height, executed.hash, header_hash)
+        self.chain.commit(executed)
+        return executed
+
+    def _tell(self, executed: Executed) -> None:
+        for listener in self._listeners:
+            listener(executed)
+
+
+class ReplayDiffers(RuntimeError):
+    """Executing a certified block here gave another header: this node's state or software is damaged."""
+
+    def __init__(self, height: int, ours: bytes, theirs: bytes) -> None:
+        super().__init__(
+            f"height {height}: executing the certified block gives header {ours.hex()[:16]}, the quorum signed "
+            f"{theirs.hex()[:16]}; this node's store or software differs from the network's"
+        )

@@ -1,0 +1,185 @@
+"""The mempool: events that wait to be ordered.  Bounded in count, bytes and per account; every answer is a definite one.
+
+An accepted event stays until it is in a block or can never be (its nonce is used, or it has expired); then whoever waits
+for it is told which.  Order: accounts in the order in which their oldest event came, each account's events by nonce, so that
+nobody can starve another account.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ledger.admission import References, judge_author, judge_reference
+from ledger.events import CheckedEvent, View
+from ledger.identity import read_nonce
+from ledger.verdict import Verdict, allow, deny
+
+EVENTS_MAX = 20_000
+BYTES_MAX = 64 * 1024 * 1024
+ACCOUNT_EVENTS_MAX = 64
+"""How far ahead of its last executed nonce an account may send, and so how much one account can hold here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The event waits to be ordered, or is known already."""
+
+    event_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The event was not taken, and why."""
+
+    event_id: bytes | None
+    verdict: Verdict
+
+
+Answer: TypeAlias = Accepted | Refused
+
+
+class Mempool:
+    """Events by account and nonce.  `next_nonce` of an account comes from the state, and from what is in flight."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[bytes, CheckedEvent] = {}
+        self._accounts: OrderedDict[bytes, dict[int, CheckedEvent]] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, event_id: bytes) -> bool:
+        return event_id in self._by_id
+
+    @property
+    def size_bytes(self) -> int:
+        return self._bytes
+
+    def get(self, event_id: bytes) -> CheckedEvent | None:
+        return self._by_id.get(event_id)
+
+    def add(self, checked: CheckedEvent, view: View, beat: int, references: References) -> Answer:
+        """Take an event whose form and signature were checked, or say why not."""
+        event, event_id = checked.event, checked.event_id
+        if event_id in self._by_id:
+            return Accepted(event_id)
+        last = read_nonce(view, event.author)
+        waiting = self._accounts.get(event.author, {})
+        verdict = self._judge(checked, last, waiting)
+        if verdict.allowed:
+            verdict = judge_reference(event, beat + 1, references)  # it must outlive this beat to be proposed
+        if verdict.allowed and not waiting:
+            verdict = judge_author(view, checked)
+            if not verdict.allowed and verdict.code == "event.author_unknown" and event.nonce > 1:
+                # Its account's creation may be in flight; without it the event never becomes proposable and expires.
+                verdict = allow("event.author_may_come", "The author's account may be created by an earlier event.")
+        if not verdict.allowed:
+            return Refused(event_id, verdict)
+        self._accounts.setdefault(event.author, {})[event.nonce] = checked
+        self._by_id[event_id] = checked
+        self._bytes += checked.wire_bytes
+        return Accepted(event_id)
+
+    def _judge(self, checked: CheckedEvent, last: int, waiting: dict[int, CheckedEvent]) -> Verdict:
+        event = checked.event
+        if event.nonce <= last:
+            return deny(
+                "event.nonce_used", "The nonce was used already; prepare the event again.",
+                nonce=event.nonce, nonce_next=last + 1,
+            )  # fmt: skip
+        if event.nonce > last + ACCOUNT_EVENTS_MAX:
+            return deny(
+                "event.nonce_too_far", "The nonce is too far ahead of the account's last; wait for earlier events.",
+                nonce=event.nonce, nonce_max=last + ACCOUNT_EVENTS_MAX,
+            )  # fmt: skip
+        if event.nonce in waiting:
+            return deny(
+                "event.nonce_waiting", "Another event of this account with this nonce waits already.",
+                nonce=event.nonce, waiting=waiting[event.nonce].event_id.hex(),
+            )  # fmt: skip
+        if len(self._by_id) >= EVENTS_MAX or self._bytes + checked.wire_bytes > BYTES_MAX:
+            return deny(
+                "node.mempool_full", "The node holds as many waiting events as it may; try again shortly.",
+                events=len(self._by_id), events_max=EVENTS_MAX, bytes=self._bytes, bytes_max=BYTES_MAX,
+            )  # fmt: skip
+        return allow("node.mempool_room", "There is room.")
+
+    def propose(
+        self, view: View, in_flight: Iterable[CheckedEvent], beat: int, events_max: int, bytes_max: int
+    ) -> list[CheckedEvent]:
+        """Return the events of the next batch: what is executable after everything in flight."""
+        flying: dict[bytes, int] = {}
+        for checked in in_flight:
+            author = checked.event.author
+            flying[author] = max(flying.get(author, 0), checked.event.nonce)
+        chosen: list[CheckedEvent] = []
+        size = 0
+        for author, waiting in self._accounts.items():
+            nonce = max(read_nonce(view, author), flying.get(author, 0)) + 1
+            while (found := waiting.get(nonce)) is not None:
+                if found.event.expires_beat <= beat:
+                    break  # it would expire on the way
+                if len(chosen) >= events_max or size + found.wire_bytes > bytes_max:
+                    return chosen
+                chosen.append(found)
+                size += found.wire_bytes
+                nonce += 1
+        return chosen
+
+    def has_proposable(self) -> bool:
+        """Tell whether anything waits at all; cheap, and may be wrong about nonce gaps."""
+        return bool(self._by_id)
+
+    def oldest(self, view: View, beat: int) -> bytes | None:
+        """Return the id of the oldest event that could be executed now; what the progress timer watches."""
+        for author, waiting in self._accounts.items():
+            found = waiting.get(read_nonce(view, author) + 1)
+            if found is not None and found.event.expires_beat > beat:
+                return found.event_id
+        return None
+
+    def remove_executed(self, executed: Iterable[tuple[bytes, bytes, int]]) -> list[tuple[bytes, Verdict]]:
+        """Forget what a block executed, given (event id, author, nonce); return what can never be executed now."""
+        lost: list[tuple[bytes, Verdict]] = []
+        for event_id, author, nonce in executed:
+            known = self._by_id.get(event_id)
+            if known is not None:
+                self._drop(known)
+                if author in self._accounts:
+                    self._accounts.move_to_end(author)
+                continue
+            rival = self._accounts.get(author, {}).get(nonce)
+            if rival is not None:
+                self._drop(rival)
+                verdict = deny(
+                    "event.nonce_used", "Another event of this account with this nonce was executed.", nonce=nonce
+                )
+                lost.append((rival.event_id, verdict))
+        return lost
+
+    def remove_expired(self, beat: int) -> list[tuple[bytes, Verdict]]:
+        """Forget what a primary would not propose any more at this beat; return it with the reason."""
+        expired = [checked for checked in self._by_id.values() if checked.event.expires_beat <= beat]
+        for checked in expired:
+            self._drop(checked)
+        return [
+            (
+                checked.event_id,
+                deny("event.expired", "The event expired before it was ordered.", expires_beat=checked.event.expires_beat),
+            )
+            for checked in expired
+        ]
+
+    def waiting(self) -> Iterator[CheckedEvent]:
+        """Yield all that waits, oldest first."""
+        yield from self._by_id.values()
+
+    def _drop(self, checked: CheckedEvent) -> None:
+        del self._by_id[checked.event_id]
+        self._bytes -= checked.wire_bytes
+        waiting = self._accounts[checked.event.author]
+        del waiting[checked.event.nonce]
+        if not waiting:
+            del self._accounts[checked.event.author]

@@ -1,0 +1,157 @@
+"""Submissions: from clients and peers into the mempool, and on to every validator.
+
+An event that was accepted here is sent to all validators, and again until it is executed, so that a lost frame or a faulty
+primary can't lose it.  An event that came from a peer is not sent on: its sender does that.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import trio
+
+from ledger.chain import Chain
+from ledger.events import EventRefused, SignedEvent, decode_signed_event, encode_signed_event
+from ledger.primitives.encoding import EncodingError, decode, encode
+from ledger.verdict import Verdict
+from node.clock import monotonic_ms
+from node.event_cache import EventCache
+from node.mempool import Accepted, Answer, Mempool, Refused
+
+logger = logging.getLogger(__name__)
+
+FRAME_EVENTS_MAX = 128
+FRAME_BYTES_MAX = 1024 * 1024
+RESEND_AFTER_MS = 1_000
+RESEND_EVENTS_MAX = 256
+OWN_EVENTS_MAX = 20_000
+EVENTS_PER_BREATH = 16
+
+
+class SubmissionMalformed(ValueError):
+    """A peer's submission frame that is not a list of signed events."""
+
+
+class Relay:
+    """Owns the way of an event into the mempool."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        mempool: Mempool,
+        cache: EventCache,
+        *,
+        broadcast: Callable[[bytes], None],
+        events_arrived: Callable[[], None],
+    ) -> None:
+        self._chain = chain
+        self._mempool = mempool
+        self._cache = cache
+        self._broadcast = broadcast
+        self._events_arrived = events_arrived
+        self._outbox: list[bytes] = []
+        self._wake = trio.Event()
+        self._own: OrderedDict[bytes, int] = OrderedDict()  # event id -> when it was last sent
+
+    def submit(self, events: Sequence[SignedEvent]) -> list[Answer]:
+        """Take a client's events; each gets a definite answer, in the order given."""
+        answers: list[Answer] = []
+        for signed in events:
+            known_before = len(self._mempool)
+            answer = self._take(signed)
+            answers.append(answer)
+            if isinstance(answer, Accepted) and len(self._mempool) > known_before:
+                self._outbox.append(encode_signed_event(signed))
+                self._own[answer.event_id] = monotonic_ms()
+                if len(self._own) > OWN_EVENTS_MAX:
+                    self._own.popitem(last=False)
+        if self._outbox:
+            self._wake.set()
+            self._events_arrived()
+        return answers
+
+    async def receive(self, frame: bytes) -> None:
+        """Take a peer's events.  Raises SubmissionMalformed; events that are merely too late are ignored."""
+        try:
+            items = decode(frame)
+        except EncodingError as error:
+            raise SubmissionMalformed(f"not canonical msgpack: {error}") from error
+        if type(items) is not list or not 1 <= len(items) <= FRAME_EVENTS_MAX:
+            raise SubmissionMalformed(f"expected a list of 1 to {FRAME_EVENTS_MAX} events")
+        for number, item in enumerate(items):
+            if type(item) is not bytes:
+                raise SubmissionMalformed("expected events as bytes")
+            try:
+                answer = self._take(decode_signed_event(item))
+            except EventRefused as refused:
+                raise SubmissionMalformed(f"{refused.code}: {refused.because}") from refused
+            if isinstance(answer, Refused) and answer.verdict.code in FORGED:
+                raise SubmissionMalformed(f"{answer.verdict.code}: {answer.verdict.because}")
+            if number % EVENTS_PER_BREATH == EVENTS_PER_BREATH - 1:
+                await trio.lowlevel.checkpoint()
+        self._events_arrived()
+
+    def forget(self, event_ids: Sequence[bytes]) -> None:
+        """Stop sending what was executed or can never be."""
+        for event_id in event_ids:
+            self._own.pop(event_id, None)
+
+    async def run(self) -> None:
+        """Send accepted events on, many in a frame; send again what waits too long.  Runs until cancelled."""
+        while True:
+            self._wake = trio.Event()
+            if not self._outbox:
+                with trio.move_on_after(RESEND_AFTER_MS / 1000):
+                    await self._wake.wait()
+            self._resend()
+            self._flush()
+            await trio.lowlevel.checkpoint()
+
+    def _take(self, signed: SignedEvent) -> Answer:
+        try:
+            checked = self._cache.check(signed)
+        except EventRefused as refused:
+            return Refused(None, Verdict(False, refused.code, refused.because, refused.facts))
+        chain = self._chain
+        return self._mempool.add(checked, chain.store, chain.head.header.beat, chain.references)
+
+    def _resend(self) -> None:
+        now = monotonic_ms()
+        for event_id in list(self._own):
+            if now - self._own[event_id] < RESEND_AFTER_MS or len(self._outbox) >= RESEND_EVENTS_MAX:
+                break  # oldest first
+            checked = self._mempool.get(event_id)
+            if checked is None:
+                del self._own[event_id]
+                continue
+            self._own[event_id] = now
+            self._own.move_to_end(event_id)
+            self._outbox.append(encode_signed_event(checked.signed))
+
+    def _flush(self) -> None:
+        while self._outbox:
+            size = count = 0
+            for item in self._outbox[:FRAME_EVENTS_MAX]:
+                if count and size + len(item) > FRAME_BYTES_MAX:
+                    break
+                size += len(item)
+                count += 1
+            frame, self._outbox = self._outbox[:count], self._outbox[count:]
+            self._broadcast(encode(frame))
+
+
+FORGED = frozenset(
+    (
+        "event.malformed",
+        "event.too_large",
+        "event.type_unknown",
+        "event.body_invalid",
+        "event.signature_invalid",
+        "event.payload_mismatch",
+        "event.payload_malformed",
+        "event.payload_missing",
+        "event.payload_unexpected",
+        "event.wrong_chain",
+    )
+)
+"""Refusals that no correct node passes on: it would have refused the event itself."""

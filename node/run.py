@@ -1,0 +1,372 @@
+"""A running node: who runs under which nursery, what starts before what, and what a failure stops.
+
+Start: store and its checks, vote log and replica, network, driver and relay, and the API last.  Shutdown goes the other
+way: the API refuses first, then consensus stops, links close, and the store is closed when nothing writes any more.
+"""
+
+import logging
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import trio
+
+from client_api.server import ApiServer
+from client_api.services import NodeStatus, PeerStatus
+from consensus.errors import InvalidMessage
+from consensus.inputs import Installed
+from consensus.messages import Certificate
+from consensus.parameters import Parameters
+from consensus.replica import Replica
+from ledger.chain import Chain
+from ledger.genesis import Genesis, decode_genesis_file
+from ledger.primitives.encoding import EncodingError
+from ledger.primitives.records import decode_record
+from ledger.primitives.signing import Purpose, SigningKey
+from ledger.receipts import SKIPPED
+from ledger.store import Store
+from ledger.transition import Executed
+from node.block_sync import BlockSync, answer_range
+from node.clock import BeatClock, monotonic_ms
+from node.config import Config, ConfigInvalid, parse_peers
+from node.consensus_driver import ConsensusDriver
+from node.event_cache import EventCache
+from node.executor import Executor
+from node.mempool import Mempool
+from node.modules import make_registry
+from node.relay import Relay, SubmissionMalformed
+from node.services import Services
+from node.vote_log import VoteLog
+from p2p.errors import PeerFault
+from p2p.handshake import Role
+from p2p.host import PeerAddress
+from p2p.links import Inbound
+from p2p.network import Network, PeerEvent, PeerReport
+from p2p.wire import FrameKind
+
+logger = logging.getLogger(__name__)
+
+BLOCKS_REQUEST = "blocks"
+HEALTHY_BEATS = 5
+HEALTHY_MS_MIN = 5_000
+SYNC_POLL_S = 1.0
+VALIDATOR_LAG_BLOCKS = 8
+"""A validator that sees a certified height this far above its own fetches blocks without waiting for consensus to ask."""
+
+
+def load_genesis(config: Config) -> Genesis:
+    """Return the configured genesis.  Raises ConfigInvalid and GenesisInvalid."""
+    try:
+        data = config.genesis_file.read_bytes()
+    except OSError as error:
+        raise ConfigInvalid(f"{config.genesis_file}: node.genesis: not readable: {error}") from error
+    return decode_genesis_file(data)
+
+
+def make_parameters(genesis: Genesis, chain_id: bytes, config: Config | None = None) -> Parameters:
+    """Return the consensus parameters of a chain; timeouts come from the node's own configuration."""
+    section = (config or Config(Path("."))).consensus
+    return Parameters(
+        chain_id=chain_id,
+        replicas=genesis.validators,
+        window=section.window,
+        view_timeout_ms=section.view_timeout_ms,
+        view_timeout_ms_max=section.view_timeout_ms_max,
+        retransmit_ms=section.retransmit_ms,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What `run_node` reports when the node is ready."""
+
+    api_url: str | None
+    p2p_port: int
+    chain: Chain
+
+
+class Node:
+    """All parts of one node, wired together."""
+
+    def __init__(self, config: Config, config_path: Path, seed: bytes, chain: Chain, vote_log: VoteLog | None) -> None:
+        self.config = config
+        self.chain = chain
+        self._key = SigningKey(seed)
+        self._started_ms = monotonic_ms()
+        self._advanced_ms = monotonic_ms()
+        self._certified_height = 0
+        self._reports: tuple[PeerReport, ...] = ()
+        self.parameters = make_parameters(chain.genesis, chain.chain_id, config)
+        self._validators = chain.genesis.validators
+        self.me = self._validators.index(self._key.public) if self._key.public in self._validators else None
+        is_validator = config.node.role == "validator"
+        if is_validator and self.me is None:
+            raise ConfigInvalid(
+                f"{config_path}: node.role: this node's key {self._key.public.hex()} is none of the genesis validators; "
+                'use role = "observer" or another key'
+            )
+        self.cache = EventCache(chain.registry, chain.chain_id)
+        self.mempool = Mempool()
+        self.beats = BeatClock(chain.genesis.beat_ms)
+        self.executor = Executor(chain)
+        peers = parse_peers(config_path, config.p2p.peers)
+        self.network = Network(
+            seed,
+            chain.chain_id,
+            Role.VALIDATOR if is_validator else Role.OBSERVER,
+            config.p2p.port,
+            config.p2p.host,
+            tuple(PeerAddress(peer.public_key, peer.host, peer.port) for peer in peers),
+            self._admits,
+            height=lambda: self.chain.head.height,
+            on_peer=self._on_peer,
+        )
+        self.network.handle_requests(BLOCKS_REQUEST, self._answer_blocks)
+        self.sync = BlockSync(
+            chain,
+            self.executor,
+            self.parameters,
+            self.cache,
+            request=lambda peer, body: self.network.request(peer, BLOCKS_REQUEST, body),
+            peers=self._sources,
+            blame=lambda peer, fault: self.network.penalize(peer, PeerFault("bad_blocks", 20, str(fault))),
+            installed=self._on_installed,
+        )
+        self.driver: ConsensusDriver | None = None
+        if is_validator:
+            assert self.me is not None and vote_log is not None
+            self.driver = self._make_driver(self.me, vote_log)
+        self.relay = Relay(
+            chain,
+            self.mempool,
+            self.cache,
+            broadcast=lambda frame: self._broadcast_events(frame),
+            events_arrived=self._events_arrived,
+        )
+        self.services = Services(
+            chain, self.mempool, self.relay, trio.lowlevel.current_trio_token(), self.status
+        )  # fmt: skip
+        self.executor.listen(self._on_executed)
+
+    def _make_driver(self, me: int, vote_log: VoteLog) -> ConsensusDriver:
+        chain = self.chain
+        certificate, height = None, chain.head.height
+        while height > 0 and certificate is None:
+            data = chain.read_certificate(height)
+            certificate = None if data is None else decode_record(Certificate, data)
+            height -= 1
+        if certificate is not None:
+            self._certified_height = certificate.seq
+
+        def sign(purpose: Purpose, message: bytes) -> bytes:
+            return self._key.sign(chain.chain_id, purpose, message)
+
+        replica = Replica.recover(
+            self.parameters, me, sign, chain.head.height, chain.head.hash, certificate, vote_log.records
+        )  # fmt: skip
+        return ConsensusDriver(
+            replica,
+            self.parameters,
+            me,
+            chain=chain,
+            executor=self.executor,
+            mempool=self.mempool,
+            cache=self.cache,
+            beats=self.beats,
+            vote_log=vote_log,
+            send=lambda to, frame: self.network.send(self._validators[to], FrameKind.CONSENSUS, frame),
+            request_sync=self.sync.want,
+            on_stable=self._on_stable,
+            events_max=self.config.consensus.batch_events_max,
+            batch_wait_ms=self.config.consensus.batch_wait_ms,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until cancelled; ready when the API answers."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.network.run)
+            nursery.start_soon(self._serve_inbound)
+            nursery.start_soon(self.relay.run)
+            nursery.start_soon(self.sync.run)
+            nursery.start_soon(self._watch_peers)
+            if self.driver is not None:
+                await nursery.start(self.driver.run)
+            api: ApiServer | None = None
+            url = None
+            if self.config.api.enabled:
+                api = ApiServer(self.services, self.config.api.host, self.config.api.port)
+                url = await trio.to_thread.run_sync(api.start)
+            logger.info("node %s ready: API %s, p2p port %d", self.config.node.name, url, self.network.listen_port)
+            task_status.started(Running(url, self.network.listen_port, self.chain))
+            try:
+                await trio.sleep_forever()
+            finally:
+                if api is not None:
+                    with trio.CancelScope(shield=True):
+                        await trio.to_thread.run_sync(api.stop)
+                nursery.cancel_scope.cancel()
+
+    # News.
+
+    def _on_executed(self, executed: Executed) -> None:
+        header = executed.header
+        self._advanced_ms = monotonic_ms()
+        self.beats.saw(header.beat)
+        done = [
+            (receipt.event_id, receipt.author, executed.nonces[number])
+            for number, receipt in enumerate(executed.receipts)
+            if receipt.outcome != SKIPPED and executed.stored[number] is not None
+        ]
+        lost = self.mempool.remove_executed(done)
+        if executed.receipts and executed.stored[0] is None:  # a beat began
+            lost += self.mempool.remove_expired(header.beat)
+        self.relay.forget([event_id for event_id, _, _ in done] + [event_id for event_id, _ in lost])
+        self.services.tell_block(executed)
+        self.services.tell_lost(lost)
+
+    def _on_stable(self, height: int) -> None:
+        self._certified_height = max(self._certified_height, height)
+        observers = [key for key in self.network.connected() if key not in self._validators]
+        if observers:
+            self.network.broadcast(FrameKind.ANNOUNCEMENT, height.to_bytes(8, "big"), observers)
+
+    def _on_installed(self, height: int, certificate: Certificate) -> None:
+        self._certified_height = max(self._certified_height, height)
+        if self.driver is not None:
+            self.driver.put(Installed(height, certificate))
+
+    def _on_peer(self, event: PeerEvent) -> None:
+        logger.info("peer %s %s", event.public_key.hex()[:16], "connected" if event.up else "gone")
+        if event.up and event.height > self.chain.head.height:
+            self._consider_height(event.height)
+
+    def _events_arrived(self) -> None:
+        if self.driver is not None:
+            self.driver.events_arrived()
+
+    def _broadcast_events(self, frame: bytes) -> None:
+        self.network.broadcast(FrameKind.SUBMISSION, frame, self._validators)
+
+    def _consider_height(self, height: int) -> None:
+        lag = height - self.chain.head.height
+        if self.driver is None or lag > VALIDATOR_LAG_BLOCKS:
+            self.sync.want(height)
+
+    async def _watch_peers(self) -> None:
+        """Peers tell their height with each heartbeat; fall behind, and fetch."""
+        while True:
+            self._reports = self.network.peer_report()
+            if self._reports:
+                self._consider_height(max(report.height for report in self._reports))
+            await trio.sleep(SYNC_POLL_S)
+
+    # Peers.
+
+    def _admits(self, public_key: bytes, role: Role) -> bool:
+        return role is not Role.VALIDATOR or public_key in self._validators
+
+    def _sources(self) -> list[bytes]:
+        reports = self.network.peer_report()
+        return [report.public_key for report in sorted(reports, key=lambda report: (-report.height, report.public_key))]
+
+    async def _answer_blocks(self, peer: bytes, body: bytes) -> bytes:
+        return await trio.to_thread.run_sync(answer_range, self.chain, body)
+
+    async def _serve_inbound(self) -> None:
+        async for frame in self.network.inbound:
+            try:
+                await self._serve_frame(frame)
+            except PeerFault as fault:
+                self.network.penalize(frame.public_key, fault)
+
+    async def _serve_frame(self, frame: Inbound) -> None:
+        """Take one frame.  Raises PeerFault for what no correct peer sends."""
+        match frame.kind:
+            case FrameKind.CONSENSUS:
+                if self.driver is None:
+                    return
+                if frame.public_key not in self._validators:
+                    raise PeerFault("not_a_validator", 20, "expected consensus messages from validators only")
+                try:
+                    self.driver.receive(self._validators.index(frame.public_key), frame.body)
+                except (InvalidMessage, EncodingError) as error:
+                    raise PeerFault("consensus_message_invalid", 20, str(error)) from error
+            case FrameKind.SUBMISSION:
+                try:
+                    await self.relay.receive(frame.body)
+                except SubmissionMalformed as error:
+                    raise PeerFault("submission_malformed", 20, str(error)) from error
+            case FrameKind.ANNOUNCEMENT:
+                if len(frame.body) != 8:
+                    raise PeerFault("announcement_malformed", 20, f"expected 8 bytes, got {len(frame.body)}")
+                self._consider_height(int.from_bytes(frame.body, "big"))
+            case _:
+                raise PeerFault("frame_unexpected", 20, f"expected no frame of kind {frame.kind!r} here")
+
+    # Status.
+
+    def status(self) -> NodeStatus:
+        """Return the state of the node; callable from any thread."""
+        replica = None if self.driver is None else self.driver.replica
+        head = self.chain.head
+        return NodeStatus(
+            name=self.config.node.name,
+            role=self.config.node.role,
+            version=metadata.version("atlas-node"),
+            public_key=self._key.public,
+            replica=self.me if replica is not None else None,
+            view=None if replica is None else replica.view,
+            primary=None if replica is None else replica.primary,
+            in_view_change=False if replica is None else replica.in_view_change,
+            syncing=self.sync.active,
+            halted=None if self.driver is None else self.driver.halted,
+            height=head.height,
+            certified_height=self._certified_height,
+            height_age_ms=monotonic_ms() - self._advanced_ms,
+            healthy_age_ms_max=max(HEALTHY_MS_MIN, HEALTHY_BEATS * self.chain.genesis.beat_ms),
+            mempool_events=len(self.mempool),
+            mempool_bytes=self.mempool.size_bytes,
+            uptime_ms=monotonic_ms() - self._started_ms,
+            peers=tuple(
+                PeerStatus(
+                    public_key=report.public_key,
+                    address=report.address,
+                    role=report.role.value,
+                    height=report.height,
+                    rtt_ms=None if report.rtt_s is None else report.rtt_s * 1000,
+                    queued_bytes=report.queued_bytes,
+                    score=report.score,
+                )
+                for report in self._reports
+            ),
+        )
+
+
+async def run_node(
+    config: Config,
+    config_path: Path,
+    seed: bytes,
+    *,
+    task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Open everything, run the node until cancelled, close everything."""
+    genesis = load_genesis(config)
+    data = config.data_folder
+
+    def open_chain() -> tuple[Chain, VoteLog | None]:
+        store = Store(data / "ledger")
+        chain = Chain(store, genesis, make_registry())
+        log = None
+        if config.node.role == "validator":
+            log = VoteLog.open(data / "votes.log", chain.chain_id)
+        return chain, log
+
+    chain, vote_log = await trio.to_thread.run_sync(open_chain)
+    try:
+        await Node(config, config_path, seed, chain, vote_log).run(task_status=task_status)
+    finally:
+        if vote_log is not None:
+            vote_log.close()
+        chain.store.close()
+        logger.info("node %s stopped at height %d", config.node.name, chain.head.height)
+
