@@ -28,8 +28,8 @@ from consensus.effects import (
     ViewChanged,
 )
 from consensus.errors import InvalidMessage
-from consensus.inputs import BatchJudged, Executed, Input, OldestRequest, Propose, Received, TimerFired
-from consensus.messages import AnySigned, decode_signed, encode_signed
+from consensus.inputs import BatchJudged, Executed, Input, OldestRequest, Propose, Received, Started, TimerFired, TimerKind
+from consensus.messages import decode_signed, encode_signed
 from consensus.parameters import Parameters
 from consensus.replica import Replica
 from ledger.block import BATCH_BYTES_MAX, Batch, encode_batch
@@ -94,7 +94,7 @@ class ConsensusDriver:
         self._batch_wait_ms = batch_wait_ms
         self._inputs: deque[Input] = deque()
         self._wake = trio.Event()
-        self._timers: dict[str, tuple[int, TimerFired]] = {}
+        self._timers: dict[TimerKind, tuple[int, TimerFired]] = {}
         self._proposals: OrderedDict[bytes, Proposal] = OrderedDict()
         self._oldest: bytes | None = None
         self._events_since_ms: int | None = None
@@ -125,6 +125,7 @@ class ConsensusDriver:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._judge_proposals)
             nursery.start_soon(self._execute_batches)
+            self.put(Started())
             task_status.started()
             while True:
                 await self._wait_for_work()

@@ -23,6 +23,18 @@ def is_first_to_dial(own_role: Role, own_key: bytes, peer_key: bytes) -> bool:
     return own_role is not Role.VALIDATOR or own_key < peer_key
 
 
+def is_old_link_kept(own_key: bytes, peer_key: bytes, *, old_dialed: bool, new_dialed: bool, old_silent: bool) -> bool:
+    """Tell which of two links to a peer stays: the old one, or the new one.  `dialed` means by us.
+
+    Both ends decide alike: the lower peer id's dial is kept.  But a new link that the same side dialed replaces the old
+    one, since that side knows that the old one is dead; and so does any link when the old one has been silent, because
+    then only the other end may know.
+    """
+    if old_dialed == new_dialed or old_silent:
+        return False
+    return old_dialed == (own_key < peer_key)
+
+
 async def keep_dialed(
     address: PeerAddress,
     *,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import trio
 
 from ledger.primitives.records import U64_MAX
-from p2p.dialer import is_first_to_dial, keep_dialed
+from p2p.dialer import is_first_to_dial, is_old_link_kept, keep_dialed
 from p2p.errors import PeerFault, PeerUnreachable
 from p2p.handshake import HELLO_BYTES_MAX, PROTOCOL_VERSION, Hello, Role, decode_hello, encode_hello, verify_hello
 from p2p.host import Host, LinkStream, PeerAddress, peer_id_of
@@ -310,7 +310,14 @@ class Network:
         """Make `link` the one to its peer, or close it when an older one is to stay."""
         old = self._links.get(link.public_key)
         if old is not None:
-            if self._is_better(old, link):
+            silent_s = trio.current_time() - old.heard_at
+            if is_old_link_kept(
+                self.public_key,
+                link.public_key,
+                old_dialed=old.dialed,
+                new_dialed=link.dialed,
+                old_silent=silent_s > 2 * self._limits.heartbeat_interval_s,
+            ):
                 link.close("another link to this peer is in use")
                 return False
             old.close("replaced by a newer link")
@@ -318,18 +325,6 @@ class Network:
         self._links[link.public_key] = link
         self._tell(link, up=True)
         return True
-
-    def _is_better(self, old: Link, new: Link) -> bool:
-        """Tell whether the old link stays.  Both ends decide alike: the lower peer id's dial is kept.
-
-        A new link that the same side dialed replaces the old one, since that side knows that the old one is dead; and
-        so does any link when the old one has been silent, because then only the other end may know.
-        """
-        if old.dialed == new.dialed:
-            return False
-        lower_is_ours = self.public_key < old.public_key
-        silent_s = trio.current_time() - old.heard_at
-        return old.dialed == lower_is_ours and silent_s <= 2 * self._limits.heartbeat_interval_s
 
     def _remove(self, link: Link) -> None:
         if self._links.get(link.public_key) is link:

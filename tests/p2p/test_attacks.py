@@ -22,6 +22,7 @@ from p2p.network import Network
 from p2p.wire import FrameKind, encode_frames
 from tests.p2p.attackers import (
     DATA,
+    GO_AWAY,
     LIMITS,
     PATIENCE_S,
     PING,
@@ -136,6 +137,17 @@ async def test_three_hundred_short_connections_leave_room_for_honest_ones() -> N
         for number in range(5):
             async with rogue(target, number + 100):
                 pass
+
+
+async def test_connections_that_ended_give_their_place_back() -> None:
+    # The library would keep a slot for each of these until the host stops, and it has 2 * (5 + 5) of them here.
+    async with attacked(inbound_connections_max=5, strangers_max=5) as target:
+        for number in range(100, 130):
+            async with rogue(target, number) as peer:
+                await linked_rogue(peer, target, number)
+                await peer.write_yamux(GO_AWAY, 0, 0, 0)
+                await peer.wait_closed()
+        await wait_until(lambda: not target._host.table.connections)
 
 
 async def test_idle_connections_do_not_keep_honest_ones_out() -> None:
@@ -478,6 +490,16 @@ async def test_a_peer_that_never_reads_is_dropped_at_the_write_deadline_and_othe
             with trio.fail_after(PATIENCE_S):
                 await target.wait_disconnected(key_of(ROGUE))
             assert target.connected() == (honest.public_key,)
+
+
+async def test_a_peer_that_reads_but_grants_no_credit_is_dropped_at_the_write_deadline() -> None:
+    async with attacked(heartbeat_deadline_s=60.0) as target, rogue(target, ROGUE) as peer:
+        await linked_rogue(peer, target, ROGUE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.wait_closed)  # which reads all the time
+            target.send(key_of(ROGUE), FrameKind.SUBMISSION, bytes(500_000))
+            with trio.fail_after(PATIENCE_S):
+                await target.wait_disconnected(key_of(ROGUE))
 
 
 async def test_a_peer_that_grants_credit_but_leaves_the_socket_full_is_dropped_too() -> None:

@@ -287,3 +287,31 @@ async def test_a_node_that_is_behind_is_not_taken_for_dead() -> None:
 
             assert target.connected() == (peer.public_key,)
             assert peer.connected() == (target.public_key,)
+
+
+async def test_four_validators_that_know_each_other_have_one_connection_for_each_pair() -> None:
+    # Ports must be known before anyone starts, as in a real configuration.
+    probes = [make_network(number) for number in range(11, 15)]
+    async with running(*probes):
+        addresses = tuple(
+            PeerAddress(key_of(number), "127.0.0.1", probe.listen_port)
+            for number, probe in zip(range(1, 5), probes, strict=True)
+        )
+    validators = [
+        make_network(number, *addresses, role=Role.VALIDATOR, port=address.port)
+        for number, address in zip(range(1, 5), addresses, strict=True)
+    ]
+    async with running(*validators):
+        for validator in validators:
+            for other in validators:
+                if other is not validator:
+                    await wait_linked(validator, other)
+
+        assert [len(validator._host.table.connections) for validator in validators] == [3, 3, 3, 3]
+        for validator in validators:
+            assert validator.broadcast(FrameKind.CONSENSUS, validator.public_key) == 3
+        for validator in validators:
+            with trio.fail_after(PATIENCE_S):
+                votes = [await validator.inbound.receive() for _ in range(3)]
+            assert {vote.body for vote in votes} == {key_of(number) for number in range(1, 5)} - {validator.public_key}
+            assert all(vote.body == vote.public_key for vote in votes)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.dialer import is_first_to_dial
+from p2p.dialer import is_first_to_dial, is_old_link_kept
 from p2p.errors import PeerFault
 from p2p.handshake import PROTOCOL_VERSION, Hello, Role, decode_hello, encode_hello, verify_hello
 from p2p.host import peer_id_of, public_key_of
@@ -80,6 +80,30 @@ def test_of_two_validators_exactly_one_dials_first() -> None:
     low, high = bytes(32), b"\1" * 32
     assert is_first_to_dial(Role.VALIDATOR, low, high)
     assert not is_first_to_dial(Role.VALIDATOR, high, low)
+
+
+@pytest.mark.parametrize("low_sees_its_own_dial_first", [True, False])
+@pytest.mark.parametrize("high_sees_its_own_dial_first", [True, False])
+def test_of_two_links_dialed_at_once_both_ends_keep_the_same(
+    low_sees_its_own_dial_first: bool, high_sees_its_own_dial_first: bool
+) -> None:
+    low, high = bytes(32), b"\1" * 32
+
+    def kept_dial(own: bytes, peer: bytes, own_first: bool) -> bool:
+        """Tell whether what stays is the link that `own` dialed."""
+        old_kept = is_old_link_kept(own, peer, old_dialed=own_first, new_dialed=not own_first, old_silent=False)
+        return own_first if old_kept else not own_first
+
+    assert kept_dial(low, high, low_sees_its_own_dial_first)
+    assert not kept_dial(high, low, high_sees_its_own_dial_first)
+
+
+@pytest.mark.parametrize(("old_dialed", "new_dialed", "old_silent"), [(True, True, False), (True, False, True)])
+def test_a_link_that_its_dialer_gave_up_or_that_is_silent_is_replaced(
+    old_dialed: bool, new_dialed: bool, old_silent: bool
+) -> None:
+    low, high = bytes(32), b"\1" * 32
+    assert not is_old_link_kept(low, high, old_dialed=old_dialed, new_dialed=new_dialed, old_silent=old_silent)
 
 
 def test_an_observer_always_dials() -> None:

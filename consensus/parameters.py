@@ -1,0 +1,54 @@
+"""What all replicas of a chain agree on before they start, and each node's own timeouts."""
+
+from dataclasses import dataclass
+
+REPLICAS_MIN = 4
+REPLICAS_MAX = 100
+WINDOW_MAX = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """One frozen value for every part of consensus."""
+
+    chain_id: bytes  # 1..64 bytes, bound into every signature
+    replicas: tuple[bytes, ...]  # 32-byte Ed25519 public keys; the index is the replica's number
+    window: int = 8
+    """L of the paper: sequence numbers in (h, h + window] are voted on, h being the stable checkpoint's."""
+    checkpoint_interval: int = 1
+    """K of the paper: every K-th sequence number gets a CHECKPOINT."""
+    view_timeout_ms: int = 2_000
+    view_timeout_ms_max: int = 60_000
+    retransmit_ms: int = 500
+    batch_bytes_max: int = 2 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.chain_id) <= 64:
+            raise ValueError(f"chain_id: expected 1 to 64 bytes, got {len(self.chain_id)}")
+        if not REPLICAS_MIN <= len(self.replicas) <= REPLICAS_MAX:
+            raise ValueError(f"replicas: expected {REPLICAS_MIN} to {REPLICAS_MAX} keys, got {len(self.replicas)}")
+        if any(len(key) != 32 for key in self.replicas) or len(set(self.replicas)) != len(self.replicas):
+            raise ValueError("replicas: expected distinct keys of 32 bytes")
+        if not 1 <= self.checkpoint_interval or not 1 <= self.window <= WINDOW_MAX:
+            raise ValueError(f"window: expected 1 to {WINDOW_MAX}, and an interval of at least 1")
+        if self.checkpoint_interval > 1 and self.window < 2 * self.checkpoint_interval:
+            raise ValueError(f"window: expected at least twice the interval {self.checkpoint_interval}")
+        if not 1 <= self.view_timeout_ms <= self.view_timeout_ms_max or self.retransmit_ms < 1:
+            raise ValueError("timeouts: expected 1 <= view_timeout_ms <= view_timeout_ms_max, and retransmit_ms >= 1")
+
+    @property
+    def n(self) -> int:
+        return len(self.replicas)
+
+    @property
+    def f(self) -> int:
+        """How many replicas may be faulty."""
+        return (len(self.replicas) - 1) // 3
+
+    @property
+    def quorum(self) -> int:
+        """Any two quorums share a correct replica, for every n: ceil((n + f + 1) / 2)."""
+        return (len(self.replicas) + self.f + 2) // 2
+
+    def primary(self, view: int) -> int:
+        return view % len(self.replicas)
