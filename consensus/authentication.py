@@ -4,6 +4,8 @@ Pure, and done before a replica sees the message: an invalid message has no effe
 is invalid inside a VIEW-CHANGE spoils that VIEW-CHANGE alone.
 """
 
+from itertools import pairwise
+
 from consensus.errors import InvalidMessage
 from consensus.messages import (
     AnySigned,
@@ -44,7 +46,7 @@ def verify_signed(parameters: Parameters, signed: AnySigned) -> None:
 
 
 def verify_view_change(parameters: Parameters, message: ViewChange) -> None:
-    """Section 4.4: the stable checkpoint's certificate, and for each prepared place its proof.  Raises InvalidMessage."""
+    """Section 4.4: the stable certificate, and for each prepared place its proof.  Raises InvalidMessage."""
     if message.view < 1:
         raise InvalidMessage("view", "nobody changes to view 0", message.replica)
     low = 0
@@ -82,7 +84,7 @@ def verify_new_view(parameters: Parameters, message: NewView) -> None:
     replicas = [view_change.replica for view_change in view_changes]
     if len(replicas) < parameters.quorum:
         raise InvalidMessage("too_few_signers", f"expected {parameters.quorum} VIEW-CHANGEs, got {len(replicas)}")
-    if replicas[-1] >= parameters.n or any(a >= b for a, b in zip(replicas, replicas[1:], strict=False)):
+    if replicas[-1] >= parameters.n or any(a >= b for a, b in pairwise(replicas)):
         raise InvalidMessage("signers", f"expected distinct replicas in order, got {replicas}", message.replica)
     for view_change, cited in zip(view_changes, message.view_changes, strict=True):
         _verify_cited(parameters, message.view, view_change, cited)

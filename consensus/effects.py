@@ -35,7 +35,7 @@ class Broadcast:
 class JudgeBatch:
     """Ask the application whether to vote for a first proposal; the answer is BatchJudged.
 
-    Asked in order of seq, and only once all below are accepted.  Never asked for a batch that a view change carries over.
+    Asked in order of seq, once all below are accepted.  Never asked for a batch that a view change carries over.
     """
 
     view: int

@@ -48,7 +48,7 @@ class KeptBody:
 
 
 class MessageLog:
-    """Slots of the current view, and what outlives a view: bodies voted for, and prepared proofs of the highest view."""
+    """Slots of the current view, and what outlives it: bodies voted for, and prepared proofs of the highest view."""
 
     __slots__ = ("_window", "bodies", "low", "prepared", "slots")
 
@@ -91,7 +91,7 @@ class MessageLog:
         for bodies in self.bodies.values():
             if digest in bodies:
                 return bodies[digest].batch
-        return next((slot.batch for slot in self.slots.values() if slot.digest == digest), None)
+        return next((s.batch for s in self.slots.values() if s.batch is not None and s.digest == digest), None)
 
     def keep_proof(self, proof: PreparedProof) -> None:
         known = self.prepared.get(proof.seq)

@@ -1,7 +1,7 @@
 """What replicas say to each other: records, their signatures, and the envelope they travel in.
 
-What is signed is the canonical bytes of the record, under a purpose of its own and the chain's id.  Those bytes are kept
-beside the record, so nothing is encoded twice and nothing but the received bytes is ever verified.
+What is signed is the canonical bytes of the record, under a purpose of its own and the chain's id.  Those bytes are
+kept beside the record, so nothing is encoded twice and nothing but the received bytes is ever verified.
 
 Envelope: kind (1 byte), whether a batch follows (1 byte), signature (64), length of the record (4, big-endian), the
 record, the batch.  Only PRE-PREPARE and BODY carry a batch; their digest says which.
@@ -17,7 +17,7 @@ from consensus.errors import InvalidMessage
 from consensus.parameters import REPLICAS_MAX, WINDOW_MAX, Parameters
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.hashing import tagged_hash
-from ledger.primitives.records import U32, U64, Between, Bytes32, Bytes64, Length, decode_record, encode_record
+from ledger.primitives.records import U32, Between, Bytes32, Bytes64, Length, decode_record, encode_record
 from ledger.primitives.signing import SIGNATURE_BYTES, Purpose
 
 Seq = Annotated[int, Between(1, 2**63 - 1)]
@@ -244,7 +244,8 @@ def compute_signable(kind: type[Message], encoded: bytes) -> bytes:
 def make_signed(message: M, sign: Sign) -> Signed[M]:
     """Encode and sign once."""
     encoded = encode_record(message)
-    kind = type(message)
+    plain: Message = message  # not the type variable, so that its class is one of the known
+    kind = type(plain)
     return Signed(message, sign(_PURPOSES[kind], compute_signable(kind, encoded)), encoded)
 
 

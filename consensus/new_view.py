@@ -29,7 +29,7 @@ def compute_plan(view_changes: Sequence[ViewChange]) -> Plan:
     for view_change in view_changes:
         for proof in view_change.prepared:
             known = best.get(proof.seq)
-            # Two proofs of one view name one digest, unless more than f replicas are faulty; the digest makes it definite.
+            # Two proofs of one view name one digest unless more than f are faulty; then the digest decides.
             if proof.seq > low and (known is None or (proof.view, proof.digest) > (known.view, known.digest)):
                 best[proof.seq] = proof
     high = max(best, default=low)

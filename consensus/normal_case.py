@@ -31,7 +31,8 @@ def on_propose(state: State, batch: bytes) -> None:
         return  # the view changed since the batch was made; its events are proposed again by whoever is primary
     signed = state.make_signed(PrePrepare(compute_batch_digest(batch), state.me, seq, state.view))
     slot = state.log.get_slot(seq)
-    assert slot is not None and slot.pre_prepare is None, "the primary's next place is free"
+    assert slot is not None, "the next place is inside the window"
+    assert slot.pre_prepare is None, "the next place is free"
     slot.pre_prepare, slot.batch, slot.accepted = signed, batch, True
     state.last_proposed = seq
     _keep_body(state, slot, signed, batch)
@@ -46,6 +47,8 @@ def on_pre_prepare(state: State, signed: Signed[PrePrepare], batch: bytes) -> No
         return
     if slot.pre_prepare is None:
         slot.pre_prepare, slot.batch = signed, batch
+        if state.is_primary:
+            state.last_proposed = max(state.last_proposed, slot.seq)  # ours, of before a crash
     elif slot.pre_prepare.message.digest != signed.message.digest:
         state.accuse(slot, slot.pre_prepare, signed)
         return
@@ -111,7 +114,7 @@ def advance(state: State, slot: Slot) -> None:
     digest = slot.pre_prepare.message.digest
     if not slot.committed and slot.commits.count(digest) >= state.quorum and is_prepared(state, slot):
         slot.committed = True
-        _execute_ready(state)
+        execute_ready(state)
 
 
 def is_prepared(state: State, slot: Slot) -> bool:
@@ -163,7 +166,7 @@ def _keep_body(state: State, slot: Slot, pre_prepare: Signed[PrePrepare], batch:
         state.persist(pre_prepare, batch)
 
 
-def _execute_ready(state: State) -> None:
+def execute_ready(state: State) -> None:
     """Execute committed batches, strictly in order and without gaps."""
     while True:
         seq = state.last_ordered + 1
@@ -175,4 +178,5 @@ def _execute_ready(state: State) -> None:
         state.ordered[seq] = digest
         state.progressed = True
         state.failures = max(0, state.failures - 1)
+        state.recheck.append(seq + 1)
         state.emit(Execute(seq, state.view, digest, slot.batch))

@@ -29,7 +29,7 @@ class Parameters:
             raise ValueError(f"replicas: expected {REPLICAS_MIN} to {REPLICAS_MAX} keys, got {len(self.replicas)}")
         if any(len(key) != 32 for key in self.replicas) or len(set(self.replicas)) != len(self.replicas):
             raise ValueError("replicas: expected distinct keys of 32 bytes")
-        if not 1 <= self.checkpoint_interval or not 1 <= self.window <= WINDOW_MAX:
+        if not self.checkpoint_interval >= 1 or not 1 <= self.window <= WINDOW_MAX:
             raise ValueError(f"window: expected 1 to {WINDOW_MAX}, and an interval of at least 1")
         if self.checkpoint_interval > 1 and self.window < 2 * self.checkpoint_interval:
             raise ValueError(f"window: expected at least twice the interval {self.checkpoint_interval}")

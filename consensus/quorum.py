@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 from consensus.errors import InvalidMessage
@@ -69,7 +70,7 @@ def verify_signers(parameters: Parameters, votes: Sequence[Vote], count_min: int
     signers = [vote.replica for vote in votes]
     if len(signers) < count_min:
         raise InvalidMessage("too_few_signers", f"expected at least {count_min} signatures, got {len(signers)}")
-    if signers[-1] >= parameters.n or any(a >= b for a, b in zip(signers, signers[1:], strict=False)):
+    if signers[-1] >= parameters.n or any(a >= b for a, b in pairwise(signers)):
         raise InvalidMessage("signers", f"expected distinct replicas below {parameters.n} in order, got {signers}")
 
 

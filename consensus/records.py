@@ -13,7 +13,7 @@ def encode_proof(proof: PreparedProof) -> bytes:
 
 
 def decode_vote_record(record: bytes, parameters: Parameters) -> PreparedProof | tuple[AnySigned, bytes | None]:
-    """Return what a record of our own vote log holds.  Raises ValueError: then the log is not of this chain's software."""
+    """Return what a record of our own vote log holds.  Raises ValueError when it is none."""
     if record[:1] == PROOF_TAG:
         return decode_record(PreparedProof, record[1:])
     return decode_signed(record, parameters)

@@ -127,8 +127,8 @@ class State:
             slot.accused.append(replica)
             self.emit(Evidence(first, second))
 
-    def accuse_checkpoint(self, first: Signed[Checkpoint], second: Signed[Checkpoint]) -> None:
-        key = (first.message.replica, first.message.seq)
+    def accuse_once(self, key: object, first: AnySigned, second: AnySigned) -> None:
+        """Report two messages that contradict each other, once while `key` is remembered."""
         if key not in self._accused:
             self._accused.append(key)
             self.emit(Evidence(first, second))

@@ -164,9 +164,9 @@ class Chain:
         self._remember(height, executed.hash, header.beat)
         self.head = Head(height, executed.hash, header)
 
-    def write_certificate(self, height: int, certificate: bytes) -> None:
-        """Keep a block's certificate.  Not synced: it can be fetched again from any peer."""
-        self.store.write([(keyspace.certificate(height), certificate)], [], sync=False)
+    def write_certificate(self, height: int, certificate: bytes, *, sync: bool = False) -> None:
+        """Keep a block's certificate.  Usually not synced: it can be fetched again from any peer."""
+        self.store.write([(keyspace.certificate(height), certificate)], [], sync=sync)
 
     def _prune(self, height: int, puts: list[tuple[bytes, bytes]], deletes: list[bytes]) -> int:
         floor = max(self._undo_floor, height - UNDO_BLOCKS)

@@ -275,10 +275,10 @@ class ConsensusDriver:
                 raise AssertionError(f"unknown effect {effect!r}")
 
     def _on_stable(self, height: int, certificate: bytes) -> None:
-        if height <= self._chain.head.height:
-            self._chain.write_certificate(height, certificate)
-            self._tell_stable(height)
-        if self._vote_log.size_bytes > REWRITE_AFTER_BYTES:
+        shorten = self._vote_log.size_bytes > REWRITE_AFTER_BYTES
+        self._chain.write_certificate(height, certificate, sync=shorten)
+        self._tell_stable(height)
+        if shorten:
             self._vote_log.rewrite(self.replica.live_records())
 
     # Judging and executing, beside the loop.

@@ -115,6 +115,7 @@ class Loader:
     ) -> None:
         self.tally = Tally()
         self.posts: list[bytes] = []
+        self.on_result: Callable[[dict[str, Any]], None] = lambda result: None
         self._urls = urls
         self._chain_id = chain_id
         self._registry = registry
@@ -134,6 +135,13 @@ class Loader:
             await self._phase(session, self._follows(follows))
             await self._phase(session, self._posts(posts))
             await self._phase(session, self._replies(replies))
+            await self._phase(session, self._likes(likes))
+
+    async def run_more(self, posts: Sequence[SourcePost], likes: int) -> None:
+        """Load more posts and likes with the same accounts.  Raises LoadFailed."""
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=WORKERS)) as session:
+            await self._refresh(session)
+            await self._phase(session, self._posts(posts))
             await self._phase(session, self._likes(likes))
 
     # What is drawn.  Each phase depends only on earlier ones, so its events may come in any order across accounts.
@@ -203,6 +211,7 @@ class Loader:
             answer = await submit(session, url, events)
             for result in answer["results"]:
                 self.tally.count(result)
+                self.on_result(result)
             anchor = answer["ledger"]
             self._reference = Reference(anchor["height"], bytes.fromhex(anchor["header_hash"]), anchor["beat"])
             self._progress(len(events))

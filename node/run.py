@@ -50,6 +50,8 @@ BLOCKS_REQUEST = "blocks"
 HEALTHY_BEATS = 5
 HEALTHY_MS_MIN = 5_000
 SYNC_POLL_S = 1.0
+HEADERS_UNCERTIFIED_MAX = 64
+"""Blocks without a certificate whose checkpoints are signed again after a restart; there are never more than a window."""
 VALIDATOR_LAG_BLOCKS = 8
 """A validator that sees a certified height this far above its own fetches blocks without waiting for consensus to ask."""
 
@@ -161,8 +163,14 @@ class Node:
         def sign(purpose: Purpose, message: bytes) -> bytes:
             return self._key.sign(chain.chain_id, purpose, message)
 
+        first = max(self._certified_height + 1, chain.head.height - HEADERS_UNCERTIFIED_MAX)
+        uncertified = [
+            (height, reference[0])
+            for height in range(first, chain.head.height + 1)
+            if (reference := chain.references(height)) is not None
+        ]
         replica = Replica.recover(
-            self.parameters, me, sign, chain.head.height, chain.head.hash, certificate, vote_log.records
+            self.parameters, me, sign, chain.head.height, chain.head.hash, certificate, vote_log.records, uncertified
         )  # fmt: skip
         return ConsensusDriver(
             replica,

@@ -1,0 +1,146 @@
+"""Nothing is lost for good: a replica that makes no progress says where it is, and others send what it lacks.
+
+Asking is on a timer, answering on demand and a few times per tick: what a peer can make us send is bounded.
+"""
+
+from consensus import checkpoints
+from consensus.inputs import TimerKind
+from consensus.messages import Body, Signed, Status, ViewChange
+from consensus.parameters import Parameters
+from consensus.state import State
+from consensus.timers import has_open_proposal
+
+IDLE_TICKS = 8
+"""Retransmission ticks between two STATUS of a replica that misses nothing it knows of."""
+REPLIES_PER_TICK_MAX = 2
+"""Answers to one replica between two of our own ticks."""
+
+
+def on_tick(state: State) -> None:
+    """Section 4.6 of the thesis: repeat VIEW-CHANGE until the view begins, and ask when nothing moves."""
+    state.armed.pop(TimerKind.RETRANSMIT, None)
+    state.replies.clear()
+    state.attempt += 1
+    if not state.in_view and state.me in state.view_changes:
+        state.broadcast(state.view_changes[state.me])
+    mark = (state.view, state.in_view, state.last_executed, state.log.low, len(get_wanted(state)))
+    stalled = mark == state.mark and is_waiting(state)
+    state.mark = mark
+    if stalled:
+        checkpoints.consider_sync(state, stalled=True)
+    if stalled or state.attempt % IDLE_TICKS == 0:
+        state.broadcast(make_status(state))
+
+
+def is_waiting(state: State) -> bool:
+    """Tell whether this replica knows of something that it has not got."""
+    if not state.in_view or state.syncing or state.ahead is not None or state.oldest_request is not None:
+        return True
+    if state.last_executed > state.log.low or checkpoints.get_unproven(state):
+        return True
+    return has_open_proposal(state) or any(seq > state.last_ordered for seq in state.log.slots)
+
+
+def make_status(state: State) -> Signed[Status]:
+    return state.make_signed(
+        Status(
+            attempt=state.attempt % 2**32,
+            in_view=state.in_view,
+            last_executed=state.last_executed,
+            missing=_get_missing(state),
+            replica=state.me,
+            stable=state.stable,
+            unproven=checkpoints.get_unproven(state),
+            view=state.view,
+            wanted=get_wanted(state),
+        )
+    )
+
+
+def get_wanted(state: State) -> tuple[bytes, ...]:
+    """Return the digests of batches that NEW-VIEW carried over and that are not here."""
+    digests: list[bytes] = []
+    for slot in state.log.ascending():
+        if slot.digest is not None and slot.batch is None and slot.digest not in digests:
+            digests.append(slot.digest)
+    return tuple(digests[: state.parameters.window])
+
+
+def on_status(state: State, status: Status) -> None:
+    """Send again what this replica said, and what another one lacks, as far as it is still kept here."""
+    if status.stable is not None:
+        checkpoints.adopt_certificate(state, status.stable)
+    peer = status.replica
+    if not _may_reply(state, peer) or state.halted is not None:
+        return
+    stable_seq = 0 if status.stable is None else status.stable.seq
+    if stable_seq < state.log.low:
+        state.send(peer, make_status(state))  # it holds the certificate
+    _send_view(state, peer, status.view, status.in_view)
+    _send_checkpoints(state, peer, stable_seq, status.unproven)
+    if status.view == state.view and state.in_view:
+        _send_votes(state, status)
+    if is_relay(state.parameters, state.me, peer, status.attempt):
+        for digest in status.wanted[: state.parameters.window]:
+            batch = state.log.find_body(digest)
+            if batch is not None:
+                state.send(peer, state.make_signed(Body(digest, state.me)), batch)
+
+
+def on_late_view_change(state: State, signed: Signed[ViewChange]) -> None:
+    """Help a replica that still tries to enter the view that we are in, or an older one."""
+    message = signed.message
+    if message.view <= state.view and message.replica != state.me and _may_reply(state, message.replica):
+        _send_view(state, message.replica, message.view, False)
+
+
+def is_relay(parameters: Parameters, me: int, peer: int, attempt: int) -> bool:
+    """Tell whether `me` is among the f + 1 replicas that answer this attempt with batches; attempts go round."""
+    return (me - peer - attempt) % parameters.n <= parameters.f
+
+
+def _send_view(state: State, peer: int, view: int, in_view: bool) -> None:
+    if view > state.view or (view == state.view and in_view):
+        return
+    if state.in_view:
+        if state.new_view is not None:
+            state.send(peer, state.new_view)
+    elif state.me in state.view_changes:
+        state.send(peer, state.view_changes[state.me])
+
+
+def _send_checkpoints(state: State, peer: int, stable_seq: int, unproven: tuple[int, ...]) -> None:
+    above = [seq for seq in sorted(state.checkpoints) if seq > stable_seq]
+    for seq in sorted({*above, *unproven}):
+        votes = state.checkpoints.get(seq)
+        if votes is not None and state.me in votes.votes:
+            state.send(peer, votes.votes[state.me])
+
+
+def _send_votes(state: State, status: Status) -> None:
+    relays = state.is_primary or is_relay(state.parameters, state.me, status.replica, status.attempt)
+    for slot in state.log.ascending():
+        if slot.seq <= status.last_executed:
+            continue
+        if slot.pre_prepare is not None and slot.batch is not None and slot.seq in status.missing and relays:
+            state.send(status.replica, slot.pre_prepare, slot.batch)
+        if state.me in slot.prepares.votes:
+            state.send(status.replica, slot.prepares.votes[state.me])
+        if state.me in slot.commits.votes:
+            state.send(status.replica, slot.commits.votes[state.me])
+
+
+def _may_reply(state: State, peer: int) -> bool:
+    count = state.replies.get(peer, 0)
+    state.replies[peer] = count + 1
+    return count < REPLIES_PER_TICK_MAX and peer != state.me
+
+
+def _get_missing(state: State) -> tuple[int, ...]:
+    if not state.in_view:
+        return ()
+    slots = state.log.slots
+    first = max(state.last_ordered, state.log.low) + 1
+    return tuple(
+        seq for seq in range(first, state.log.high + 1) if seq not in slots or slots[seq].pre_prepare is None
+    )  # fmt: skip

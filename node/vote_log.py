@@ -1,0 +1,180 @@
+"""The vote log: what consensus must not forget, in one append-only file.
+
+Header: magic, format version, length of the chain id, chain id, CRC-32 of all that.  Then frames, one for each `sync`:
+marker, length, CRC-32, and the records appended since the last one, each with its length.  The CRC covers the chain id
+too.
+
+A frame is written and synced before the next begins, so after a crash only the last one can be incomplete: a bad frame
+at the end is cut off, as nothing in it was acted on; a bad frame with a good one behind it is damage, and refused.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+MAGIC = b"ATLASVOT"
+FORMAT_VERSION = 1
+MARKER = b"\xf5VOT"
+RECORD_BYTES_MAX = 8 * 1024 * 1024
+_HEAD = struct.Struct(">4sII")  # marker, length of the body, CRC-32
+_LENGTH = struct.Struct(">I")
+
+
+class VoteLogCorrupt(RuntimeError):
+    """The file is damaged where no crash can damage it, or is not this chain's; voting on could contradict it."""
+
+    def __init__(self, path: Path, offset: int, because: str) -> None:
+        super().__init__(f"{path}: at byte {offset}: {because}")
+        self.path = path
+        self.offset = offset
+
+
+class VoteLog:
+    """An open log.  `append` is buffered; after `sync` it is durable.  One owner; plain blocking file calls."""
+
+    def __init__(self, path: Path, chain_id: bytes, descriptor: int, size_bytes: int, records: Sequence[bytes]) -> None:
+        """For `open`."""
+        self.records = tuple(records)
+        """What the file held when it was opened, in order."""
+        self.size_bytes = size_bytes
+        """Of the file; what is not synced yet does not count."""
+        self._path = path
+        self._chain_id = chain_id
+        self._descriptor = descriptor
+        self._pending: list[bytes] = []
+
+    @classmethod
+    def open(cls, path: Path, chain_id: bytes) -> Self:
+        """Open the log, or make an empty one; cut off a torn tail.  Raises VoteLogCorrupt and OSError."""
+        if not path.exists():
+            _write_whole(path, _encode_header(chain_id))
+        data = path.read_bytes()
+        records, end = _read_frames(path, data, chain_id)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        if end < len(data):
+            os.ftruncate(descriptor, end)
+            os.fsync(descriptor)
+        return cls(path, chain_id, descriptor, end, records)
+
+    def append(self, records: Iterable[bytes]) -> None:
+        """Add records to the end; they are not durable, nor in the file, before `sync`."""
+        for record in records:
+            assert 0 < len(record) <= RECORD_BYTES_MAX, f"a record of {len(record)} bytes"
+            self._pending.append(record)
+
+    def sync(self) -> None:
+        """Write what was appended and wait until it is durable.  An OSError leaves the log unusable: stop the node."""
+        if not self._pending:
+            return
+        frame = _encode_frame(self._chain_id, self._pending)
+        self._pending = []
+        _write_all(self._descriptor, frame)
+        os.fdatasync(self._descriptor)
+        self.size_bytes += len(frame)
+
+    def rewrite(self, records: Iterable[bytes]) -> None:
+        """Replace everything, also what is appended and not synced, by `records`; a crash leaves the old or the new."""
+        kept = list(records)
+        data = _encode_header(self._chain_id) + (_encode_frame(self._chain_id, kept) if kept else b"")
+        _write_whole(self._path, data)
+        os.close(self._descriptor)
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        self._pending = []
+        self.size_bytes = len(data)
+
+    def close(self) -> None:
+        """Sync and close; closing twice is allowed."""
+        if self._descriptor >= 0:
+            self.sync()
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _encode_header(chain_id: bytes) -> bytes:
+    head = MAGIC + bytes((FORMAT_VERSION, len(chain_id))) + chain_id
+    return head + _LENGTH.pack(zlib.crc32(head))
+
+
+def _encode_frame(chain_id: bytes, records: Sequence[bytes]) -> bytes:
+    body = b"".join(part for record in records for part in (_LENGTH.pack(len(record)), record))
+    return _HEAD.pack(MARKER, len(body), _compute_crc(chain_id, body)) + body
+
+
+def _compute_crc(chain_id: bytes, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(_LENGTH.pack(len(body)), zlib.crc32(chain_id)))
+
+
+def _read_frames(path: Path, data: bytes, chain_id: bytes) -> tuple[list[bytes], int]:
+    """Return the records, and where the last good frame ends.  Raises VoteLogCorrupt."""
+    header = _encode_header(chain_id)
+    if data[: len(header)] != header:
+        raise VoteLogCorrupt(path, 0, f"expected a vote log of chain {chain_id.hex()[:16]}…, got another beginning")
+    records: list[bytes] = []
+    offset = len(header)
+    while (body := _read_frame(data, offset, chain_id)) is not None:
+        records.extend(_split(body))
+        offset += _HEAD.size + len(body)
+    later = data.find(MARKER, offset + 1)
+    while later >= 0:
+        if _read_frame(data, later, chain_id) is not None:
+            raise VoteLogCorrupt(path, offset, f"a bad frame, but a good one follows at byte {later}")
+        later = data.find(MARKER, later + 1)
+    return records, offset
+
+
+def _read_frame(data: bytes, offset: int, chain_id: bytes) -> bytes | None:
+    """Return the body of the frame at `offset`; None when there is no good one."""
+    if len(data) < offset + _HEAD.size:
+        return None
+    marker, length, crc = _HEAD.unpack_from(data, offset)
+    body = data[offset + _HEAD.size : offset + _HEAD.size + length]
+    if marker != MARKER or len(body) != length or length == 0 or _compute_crc(chain_id, body) != crc:
+        return None
+    return body
+
+
+def _split(body: bytes) -> list[bytes]:
+    records: list[bytes] = []
+    offset = 0
+    while offset < len(body):
+        (length,) = _LENGTH.unpack_from(body, offset)
+        offset += _LENGTH.size
+        records.append(body[offset : offset + length])
+        offset += length
+    assert offset == len(body), "the CRC was right, so the lengths are"
+    return records
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Put `data` in place of the file, atomically and durably."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
