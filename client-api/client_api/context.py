@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from client_api.errors import StaleHeight
 from client_api.finality import Finality
 from client_api.services import NodeServices
 from ledger import keyspace
-from ledger.block import Header, decode_header
+from ledger.block import Header, compute_header_hash, decode_header
 from ledger.primitives.encoding import decode
 from ledger.store import Snapshot
 from ledger.undo import StateAt
@@ -42,6 +43,11 @@ class Reading:
         }
 
 
+@lru_cache(maxsize=64)
+def _read_header(data: bytes) -> tuple[Header, bytes]:
+    return decode_header(data), compute_header_hash(data)
+
+
 class Context:
     """One for the whole API."""
 
@@ -68,6 +74,6 @@ class Context:
                 )
             header_data = snapshot.get(keyspace.header(height))
             assert header_data is not None, f"the header of height {height} is missing"
-            reference = self.chain.references(height)
-            assert reference is not None
-            yield Reading(snapshot, StateAt(snapshot, height, head), decode_header(header_data), reference[0], head)
+            # From the snapshot alone: the running chain's head may be a block behind or ahead of it.
+            header, header_hash = _read_header(header_data)
+            yield Reading(snapshot, StateAt(snapshot, height, head), header, header_hash, head)
