@@ -17,6 +17,7 @@ from ledger.store import Store
 from node.api_client import ApiClient
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output, outcome
+from node.config import load_config
 from node.modules import make_registry
 from node.replay import replay_chain
 from node.run import make_parameters
@@ -81,7 +82,7 @@ def _verify_chain(given: argparse.Namespace, output: Output) -> int:
     ledger = next((path for path in (given.what / "data" / "ledger", given.what / "ledger") if path.is_dir()), None)
     if ledger is None:
         raise UsageError(f"{given.what}: no ledger below it; expected data/ledger or ledger")
-    genesis = _read_genesis(given, next((path / "genesis.json" for path in (given.what, given.what.parent)), None))
+    genesis = _read_genesis(given, _find_own_genesis(given.what))
     parameters = make_parameters(genesis, compute_chain_id(genesis))
     store = Store(ledger)
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"))
@@ -108,6 +109,12 @@ def _verify_chain(given: argparse.Namespace, output: Output) -> int:
         output.line("[bold green]every root is equal[/bold green]")
         output.facts([(name.replace("_", " "), value) for name, value in found.items() if name != "equal"])
     return 0
+
+
+def _find_own_genesis(folder: Path) -> Path | None:
+    """Return the genesis that a node's folder names, if it has a configuration."""
+    path = folder / "node.toml"
+    return load_config(path).genesis_file if path.exists() else None
 
 
 def _certificate_verifier(genesis: Genesis) -> Any:
