@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 CLOCK_TOLERANCE_MS = 15_000
 """A first proposal whose display time differs by more from our clock is refused."""
-BEAT_GAP_SHARE_PERCENT = 50
-BEATS_WATCHED = 8
-BEAT_RATE_SHARE_PERCENT = 90
+BEATS_WATCHED = 32
+BEATS_AHEAD_MAX = 2
+"""Beats may come this much sooner than our clock allows over the last BEATS_WATCHED: messages are delayed unevenly."""
 
 
 def now_ms() -> int:
@@ -24,38 +24,36 @@ def monotonic_ms() -> int:
 class BeatClock:
     """Says when a beat may be proposed, and whether a proposed one comes too early.
 
-    One gap may be as short as half a beat, since messages are delayed unevenly; over the last eight beats the rate must be
-    right within a tenth.  Counted from when this node first saw each beat; after catching up it starts anew.
+    Counted from when this node first saw each beat proposed: over the last BEATS_WATCHED, the rate must be right within
+    BEATS_AHEAD_MAX beats.  After catching up it starts anew, since beats that were fetched say nothing about time.
     """
 
     def __init__(self, beat_ms: int, clock: Callable[[], int] = monotonic_ms) -> None:
         self._beat_ms = beat_ms
         self._clock = clock
-        self._started = clock()
+        self._last_at = clock()
+        self._newest = 0
         self._seen: deque[tuple[int, int]] = deque(maxlen=BEATS_WATCHED)
 
     def next_due_ms(self) -> int:
         """Return in how many milliseconds the next beat is due; 0 or less when it is."""
-        last = self._seen[-1][1] if self._seen else self._started
-        return last + self._beat_ms - self._clock()
+        return self._last_at + self._beat_ms - self._clock()
 
-    def saw(self, beat: int) -> None:
-        """Remember when a beat was first proposed or executed here."""
-        if not self._seen or beat > self._seen[-1][0]:
-            self._seen.append((beat, self._clock()))
+    def saw_proposed(self, beat: int) -> None:
+        """Remember when a beat was first proposed."""
+        if beat > self._newest:
+            self._newest, self._last_at = beat, self._clock()
+            self._seen.append((beat, self._last_at))
 
-    def reset(self) -> None:
-        """Forget the beats seen: they came by catching up, and their times say nothing."""
-        self._started = self._clock()
-        self._seen.clear()
+    def saw_executed(self, beat: int) -> None:
+        """Take note of the ledger's beat; one that we did not see proposed came by catching up."""
+        if beat > self._newest:
+            self._newest, self._last_at = beat, self._clock()
+            self._seen.clear()
 
     def is_too_early(self, beat: int) -> bool:
         """Tell whether our clock disagrees with starting this beat now."""
-        if not self._seen or beat <= self._seen[-1][0]:
+        if not self._seen or beat <= self._newest:
             return False
-        now = self._clock()
-        if (now - self._seen[-1][1]) * 100 < self._beat_ms * BEAT_GAP_SHARE_PERCENT:
-            return True
         oldest, first_at = self._seen[0]
-        full = len(self._seen) == BEATS_WATCHED
-        return full and (now - first_at) * 100 < (beat - oldest) * self._beat_ms * BEAT_RATE_SHARE_PERCENT
+        return self._clock() - first_at < (beat - oldest - BEATS_AHEAD_MAX) * self._beat_ms

@@ -198,7 +198,7 @@ class ConsensusDriver:
             view=self.replica.view,
         )
         if beat_due:
-            self._beats.saw(beat + 1)
+            self._beats.saw_proposed(beat + 1)
         data = encode_batch(batch)
         self._keep(data, Proposal(batch, tuple(events)))
         return data
@@ -309,7 +309,7 @@ class ConsensusDriver:
             logger.warning("proposal %d in view %d refused: %s", judge.seq, judge.view, refused)
             return BatchJudged(judge.view, judge.seq, judge.digest, False, str(refused))
         if proposal.batch is not None and proposal.batch.beat:
-            self._beats.saw(beat + 1)
+            self._beats.saw_proposed(beat + 1)
         self._keep(judge.batch, proposal)
         return BatchJudged(judge.view, judge.seq, judge.digest, True, "")
 

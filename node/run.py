@@ -219,7 +219,7 @@ class Node:
     def _on_executed(self, executed: Executed) -> None:
         header = executed.header
         self._advanced_ms = monotonic_ms()
-        self.beats.saw(header.beat)
+        self.beats.saw_executed(header.beat)
         done = [
             (receipt.event_id, receipt.author, executed.nonces[number])
             for number, receipt in enumerate(executed.receipts)
