@@ -46,20 +46,29 @@ class ApiClient:
         return orjson.loads(self._call("POST", path, orjson.dumps(body)))
 
     def _call(self, method: str, path: str, body: bytes | None) -> bytes:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        is_kept = self._connection.sock is not None
         try:
-            self._connection.request(method, f"/api/v1{path}", body, headers)
-            answer = self._connection.getresponse()
-            data = answer.read()
+            answer, data = self._send(method, path, body)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
+            if is_kept and isinstance(error, ConnectionError):
+                # The node closed a connection that was idle for long.  Sending an event twice executes it once.
+                return self._call(method, path, body)
             raise NodeUnreachable(
                 f"no node answers at {self.url} ({error}); start one with `make devnet` or `atlas run`"
             ) from error
         if answer.status >= 400:
             try:
-                problem = cast("dict[str, Any]", orjson.loads(data))
+                problem: object = orjson.loads(data)
             except orjson.JSONDecodeError:
+                problem = None
+            if not isinstance(problem, dict):
                 problem = {"title": answer.reason, "detail": data[:200].decode("utf-8", "replace")}
-            raise ApiProblem(answer.status, problem)
+            raise ApiProblem(answer.status, cast("dict[str, Any]", problem))
         return data
+
+    def _send(self, method: str, path: str, body: bytes | None) -> tuple[http.client.HTTPResponse, bytes]:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        self._connection.request(method, f"/api/v1{path}", body, headers)
+        answer = self._connection.getresponse()
+        return answer, answer.read()

@@ -22,6 +22,7 @@ from ledger.primitives.records import U64, Length, decode_record, encode_record
 from node.event_cache import EventCache
 from node.executor import Executor
 from node.judgement import Proposal
+from p2p.errors import PeerFault, PeerUnreachable
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,14 @@ def verify_block(parameters: Parameters, block: StoredBlock, previous: Header, p
     return header
 
 
+def read_height(block: StoredBlock) -> int:
+    """Return the height that a block claims.  Raises SourceFault."""
+    try:
+        return decode_header(block.header).height
+    except EncodingError as error:
+        raise SourceFault(f"not a header: {error}") from error
+
+
 class BlockSync:
     """Fetches what is missing.  `request(peer, body)` asks one peer; `peers()` names who may be asked, best first."""
 
@@ -138,7 +147,7 @@ class BlockSync:
                 except SourceFault as fault:
                     logger.warning("blocks from %s refused: %s", peer.hex()[:16], fault)
                     self._blame(peer, fault)
-                except (OSError, TimeoutError, EncodingError) as error:
+                except (PeerUnreachable, PeerFault) as error:
                     logger.info("blocks from %s failed: %s", peer.hex()[:16], error)
                 if self._chain.head.height >= self._target:
                     break
@@ -161,8 +170,7 @@ class BlockSync:
 
     async def _install(self, block: StoredBlock) -> None:
         head = self._chain.head
-        header = decode_header(block.header)
-        if header.height <= head.height:
+        if read_height(block) <= head.height:
             return  # consensus was quicker
         header = verify_block(self._parameters, block, head.header, head.hash)
         await trio.lowlevel.checkpoint()

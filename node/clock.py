@@ -1,4 +1,7 @@
-"""The node's clocks: the wall clock for display times, a monotonic one for beats and timers.  Nothing below sees them."""
+"""The node's clocks: the wall clock for display times, a monotonic one for beats and timers.
+
+Nothing below the node sees them.
+"""
 
 import time
 from collections import deque
@@ -38,6 +41,10 @@ class BeatClock:
     def next_due_ms(self) -> int:
         """Return in how many milliseconds the next beat is due; 0 or less when it is."""
         return self._last_at + self._beat_ms - self._clock()
+
+    def is_overdue(self) -> bool:
+        """Tell whether the next beat should have been proposed a whole beat ago."""
+        return self.next_due_ms() < -self._beat_ms
 
     def saw_proposed(self, beat: int) -> None:
         """Remember when a beat was first proposed."""

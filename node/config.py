@@ -1,16 +1,17 @@
 """A node's configuration: one TOML file, every key with a default but the genesis.  Errors name the file and the key.
 
-    [node]      name, data (folder), genesis (file), role ("validator" or "observer"), key (name in the keystore)
-    [p2p]       host, port, peers = ["<public key hex>@host:port", …]
-    [api]       host, port, enabled
-    [consensus] view_timeout_ms, view_timeout_ms_max, retransmit_ms, window, batch_events_max, batch_wait_ms
-    [log]       level, format ("json" or "text")
+[node]      name, data (folder), genesis (file), role ("validator" or "observer"), key (name in the keystore)
+[p2p]       host, port, peers = ["<public key hex>@host:port", …]
+[api]       host, port, enabled
+[consensus] view_timeout_ms, view_timeout_ms_max, retransmit_ms, window, batch_events_max, batch_wait_ms
+[log]       level, format ("json" or "text")
 """
 
+import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 ROLES = ("validator", "observer")
 
@@ -125,8 +126,14 @@ def load_config(path: Path) -> Config:
             raise ConfigInvalid(f"{path}: unknown section [{name}]; expected one of {', '.join(_SECTIONS)}")
         if not isinstance(value, dict):
             raise ConfigInvalid(f"{path}: {name}: expected a section, got a {type(value).__name__}")
-        sections[name] = _read_section(path, name, value)
+        sections[name] = _read_section(path, name, cast("dict[str, Any]", value))
     config = Config(folder=path.resolve().parent, **sections)
+    timeouts = config.consensus
+    if timeouts.view_timeout_ms > timeouts.view_timeout_ms_max:
+        raise ConfigInvalid(
+            f"{path}: consensus.view_timeout_ms: expected at most view_timeout_ms_max, {timeouts.view_timeout_ms_max}, "
+            f"got {timeouts.view_timeout_ms}"
+        )
     parse_peers(path, config.p2p.peers)
     return config
 
@@ -162,9 +169,10 @@ def _read_section(path: Path, name: str, values: dict[str, Any]) -> Any:
 def _read_value(path: Path, section: str, key: str, hint: Any, value: Any) -> Any:
     where = f"{path}: {section}.{key}"
     if hint == tuple[str, ...]:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        items = cast("list[object]", value) if isinstance(value, list) else [None]
+        if not all(isinstance(item, str) for item in items):
             raise ConfigInvalid(f"{where}: expected a list of texts, got {value!r}")
-        return tuple(value)
+        return tuple(items)
     if type(value) is not hint:
         raise ConfigInvalid(f"{where}: expected a {hint.__name__}, got {value!r}")
     if (section, key) in _RANGES:
@@ -195,9 +203,9 @@ def _toml(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, tuple):
-        return "[" + "".join(f"\n    {_toml(item)}," for item in value) + ("\n]" if value else "]")
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+        items = cast("tuple[object, ...]", value)
+        return "[" + "".join(f"\n    {_toml(item)}," for item in items) + ("\n]" if items else "]")
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes texts as JSON does
 
 
 _EXPLAINED = {

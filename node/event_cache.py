@@ -18,7 +18,8 @@ class EventCache:
     def check(self, signed: SignedEvent, *, payload_required: bool = True) -> CheckedEvent:
         """Return the checked event.  Raises EventRefused."""
         known = self._known.get(signed.signature)
-        if known is not None and known.signed == signed:
+        lacks_payload = payload_required and known is not None and known.payload is None
+        if known is not None and known.signed == signed and (not lacks_payload or known.kind.content is None):
             return known
         checked = check_event(self._registry, self._chain_id, signed, payload_required=payload_required)
         self._known[signed.signature] = checked

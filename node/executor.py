@@ -1,4 +1,4 @@
-"""The executor: ordered batches into the chain, one at a time, in a thread, and the news of each block to whoever listens."""
+"""The executor: ordered batches into the chain, one at a time, in a thread; tells of each block whoever listens."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,7 @@
-"""What a backup asks of a first proposal before it prepares it.  Never asked again when a proposal comes back in a new view."""
+"""What a backup asks of a first proposal before it prepares it.
+
+Never asked again when the proposal comes back in a new view.
+"""
 
 from dataclasses import dataclass
 
@@ -34,7 +37,15 @@ def open_proposal(data: bytes, cache: EventCache) -> Proposal:
 
 
 def judge_proposal(
-    data: bytes, *, view_number: int, seq: int, primary: int, state: View, beat: int, clock: BeatClock, cache: EventCache
+    data: bytes,
+    *,
+    view_number: int,
+    seq: int,
+    primary: int,
+    state: View,
+    beat: int,
+    clock: BeatClock,
+    cache: EventCache,
 ) -> Proposal:
     """Return the proposal if we vote for it.  Raises BatchRefused."""
     if len(data) > BATCH_BYTES_MAX:

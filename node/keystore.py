@@ -1,7 +1,7 @@
 """The keystore: named keys, each encrypted under a passphrase.
 
-A key file is JSON: the public key in clear, the seed sealed with XSalsa20-Poly1305 under a key that Argon2id derives from
-the passphrase.  Files are made with mode 0600 and replaced atomically.
+A key file is JSON: the public key in clear, the seed sealed with XSalsa20-Poly1305 under a key that Argon2id derives
+from the passphrase.  Files are made with mode 0600 and replaced atomically.
 """
 
 import os
@@ -21,6 +21,9 @@ KEYFILE_VERSION = 1
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_-")
 ARGON2_OPERATIONS = nacl.pwhash.argon2id.OPSLIMIT_INTERACTIVE
 ARGON2_MEMORY_BYTES = nacl.pwhash.argon2id.MEMLIMIT_INTERACTIVE
+ARGON2_OPERATIONS_MAX = nacl.pwhash.argon2id.OPSLIMIT_SENSITIVE
+ARGON2_MEMORY_BYTES_MAX = nacl.pwhash.argon2id.MEMLIMIT_SENSITIVE
+"""An edited file may not ask for more work than this."""
 
 
 class KeystoreError(RuntimeError):
@@ -43,9 +46,7 @@ class Keystore:
 
     def list(self) -> list[KeyName]:
         """Return all keys by name, without opening any."""
-        return [
-            KeyName(path.stem, bytes.fromhex(self._read(path)["public"])) for path in sorted(self.folder.glob("*.json"))
-        ]
+        return [KeyName(path.stem, _read_key_file(path).public) for path in sorted(self.folder.glob("*.json"))]
 
     def create(self, name: str, passphrase: str) -> SigningKey:
         """Make a new key from the system's randomness and keep it."""
@@ -72,7 +73,8 @@ class Keystore:
         }
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        fresh.unlink(missing_ok=True)  # a leftover of another mode would keep that mode
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
             file.flush()
@@ -90,14 +92,13 @@ class Keystore:
         if not path.exists():
             known = ", ".join(key.name for key in self.list()) or "none yet"
             raise KeystoreError(f"{path}: no key of this name; keys here: {known}. Make one with `atlas keys create`")
-        document = self._read(path)
-        kdf = document["kdf"]
-        secret = _derive(passphrase, bytes.fromhex(kdf["salt"]), kdf["operations"], kdf["memory_bytes"])
+        file = _read_key_file(path)
+        secret = _derive(passphrase, file.salt, file.operations, file.memory_bytes)
         try:
-            seed = nacl.secret.SecretBox(secret).decrypt(bytes.fromhex(document["sealed_seed"]))
+            seed = nacl.secret.SecretBox(secret).decrypt(file.sealed_seed)
         except nacl.exceptions.CryptoError as error:
             raise KeystoreError(f"{path}: the passphrase does not open this key, or the file was edited") from error
-        if SigningKey(seed).public.hex() != document["public"]:
+        if len(seed) != SEED_BYTES or SigningKey(seed).public != file.public:
             raise KeystoreError(f"{path}: the sealed key is not the one that the file names; the file was edited")
         return seed
 
@@ -106,17 +107,42 @@ class Keystore:
             raise KeystoreError(f"expected a key name of 1 to 64 of a-z 0-9 _ -, got {name!r}")
         return self.folder / f"{name}.json"
 
-    @staticmethod
-    def _read(path: Path) -> dict[str, Any]:
-        try:
-            document = cast("dict[str, Any]", orjson.loads(path.read_bytes()))
-            version = document["version"]
-            document["kdf"]["salt"], document["sealed_seed"], document["public"]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise KeystoreError(f"{path}: expected a key file, got something else: {error}") from error
-        if version != KEYFILE_VERSION:
-            raise KeystoreError(f"{path}: expected key file version {KEYFILE_VERSION}, got {version}")
-        return document
+
+@dataclass(frozen=True, slots=True)
+class _KeyFile:
+    """What a key file says, every member checked."""
+
+    public: bytes
+    salt: bytes
+    operations: int
+    memory_bytes: int
+    sealed_seed: bytes
+
+
+def _read_key_file(path: Path) -> _KeyFile:
+    try:
+        document = cast("dict[str, Any]", orjson.loads(path.read_bytes()))
+        version, kdf = document["version"], document["kdf"]
+        file = _KeyFile(
+            bytes.fromhex(document["public"]),
+            bytes.fromhex(kdf["salt"]),
+            int(kdf["operations"]),
+            int(kdf["memory_bytes"]),
+            bytes.fromhex(document["sealed_seed"]),
+        )
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise KeystoreError(f"{path}: expected a key file, got something else: {error}") from error
+    if version != KEYFILE_VERSION:
+        raise KeystoreError(f"{path}: expected key file version {KEYFILE_VERSION}, got {version!r}")
+    within = ARGON2_OPERATIONS <= file.operations <= ARGON2_OPERATIONS_MAX
+    if not within or not ARGON2_MEMORY_BYTES <= file.memory_bytes <= ARGON2_MEMORY_BYTES_MAX:
+        raise KeystoreError(
+            f"{path}: kdf: expected {ARGON2_OPERATIONS} to {ARGON2_OPERATIONS_MAX} operations on {ARGON2_MEMORY_BYTES} to "
+            f"{ARGON2_MEMORY_BYTES_MAX} bytes, got {file.operations} on {file.memory_bytes}"
+        )
+    if len(file.public) != 32 or len(file.salt) != nacl.pwhash.argon2id.SALTBYTES:
+        raise KeystoreError(f"{path}: expected a public key of 32 bytes and a salt of 16; the file was edited")
+    return file
 
 
 def _derive(passphrase: str, salt: bytes, operations: int, memory_bytes: int) -> bytes:

@@ -22,7 +22,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logs(level: str, format: str) -> None:
-    """Log to standard error; libraries only from warnings on, libp2p only errors: it is noisy about peers that leave."""
+    """Log to standard error; libraries only from warnings on, libp2p hardly: it is noisy about peers that leave."""
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if format == "json" else text)

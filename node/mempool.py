@@ -1,8 +1,8 @@
-"""The mempool: events that wait to be ordered.  Bounded in count, bytes and per account; every answer is a definite one.
+"""The mempool: events that wait to be ordered.  Bounded in count, bytes and per account; every answer is definite.
 
-An accepted event stays until it is in a block or can never be (its nonce is used, or it has expired); then whoever waits
-for it is told which.  Order: accounts in the order in which their oldest event came, each account's events by nonce, so that
-nobody can starve another account.
+An accepted event stays until it is in a block or can never be (its nonce is used, or it has expired); then whoever
+waits for it is told which.  Order: accounts in the order in which their oldest event came, each account's events by
+nonce, so that nobody can starve another account.
 """
 
 from collections import OrderedDict
@@ -13,12 +13,14 @@ from typing import TypeAlias
 from ledger.admission import References, judge_author, judge_reference
 from ledger.events import CheckedEvent, View
 from ledger.identity import read_nonce
-from ledger.verdict import Verdict, allow, deny
+from ledger.verdict import Fact, Verdict, allow, deny
 
 EVENTS_MAX = 20_000
 BYTES_MAX = 64 * 1024 * 1024
 ACCOUNT_EVENTS_MAX = 64
 """How far ahead of its last executed nonce an account may send, and so how much one account can hold here."""
+GAP_SHARE_PERCENT = 50
+"""Above this filling, an event whose predecessor is missing is not taken: it can't be ordered, so it would only sit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,10 @@ class Mempool:
         verdict = self._judge(checked, last, waiting)
         if verdict.allowed:
             verdict = judge_reference(event, beat + 1, references)  # it must outlive this beat to be proposed
-        if verdict.allowed and not waiting:
+        if verdict.allowed:
             verdict = judge_author(view, checked)
-            if not verdict.allowed and verdict.code == "event.author_unknown" and event.nonce > 1:
-                # Its account's creation may be in flight; without it the event never becomes proposable and expires.
-                verdict = allow("event.author_may_come", "The author's account may be created by an earlier event.")
+            if verdict.code == "event.author_unknown" and waiting:
+                verdict = _judge_created_author(checked, waiting)
         if not verdict.allowed:
             return Refused(event_id, verdict)
         self._accounts.setdefault(event.author, {})[event.nonce] = checked
@@ -99,11 +100,19 @@ class Mempool:
                 "event.nonce_waiting", "Another event of this account with this nonce waits already.",
                 nonce=event.nonce, waiting=waiting[event.nonce].event_id.hex(),
             )  # fmt: skip
-        if len(self._by_id) >= EVENTS_MAX or self._bytes + checked.wire_bytes > BYTES_MAX:
+        count, size = len(self._by_id), self._bytes + checked.wire_bytes
+        facts: dict[str, Fact] = {"events": count, "events_max": EVENTS_MAX, "bytes": size, "bytes_max": BYTES_MAX}
+        if count >= EVENTS_MAX or size > BYTES_MAX:
             return deny(
-                "node.mempool_full", "The node holds as many waiting events as it may; try again shortly.",
-                events=len(self._by_id), events_max=EVENTS_MAX, bytes=self._bytes, bytes_max=BYTES_MAX,
-            )  # fmt: skip
+                "node.mempool_full", "The node holds as many waiting events as it may; try again shortly.", **facts
+            )
+        is_filling = count * 100 >= EVENTS_MAX * GAP_SHARE_PERCENT or size * 100 > BYTES_MAX * GAP_SHARE_PERCENT
+        if is_filling and any(nonce not in waiting for nonce in range(last + 1, event.nonce)):
+            return deny(
+                "node.mempool_full",
+                "The node is too full for an event whose predecessor is missing; send the earlier ones first.",
+                **facts,
+            )
         return allow("node.mempool_room", "There is room.")
 
     def propose(
@@ -167,7 +176,9 @@ class Mempool:
         return [
             (
                 checked.event_id,
-                deny("event.expired", "The event expired before it was ordered.", expires_beat=checked.event.expires_beat),
+                deny(
+                    "event.expired", "The event expired before it was ordered.", expires_beat=checked.event.expires_beat
+                ),
             )
             for checked in expired
         ]
@@ -183,3 +194,10 @@ class Mempool:
         del waiting[checked.event.nonce]
         if not waiting:
             del self._accounts[checked.event.author]
+
+
+def _judge_created_author(checked: CheckedEvent, waiting: dict[int, CheckedEvent]) -> Verdict:
+    """The author's account is created by an event that waits; `check_event` saw that its key is the account's."""
+    if checked.event.key == next(iter(waiting.values())).event.key:
+        return allow("event.author_comes", "The author's account is created by an earlier event.")
+    return deny("event.key_not_of_author", "The key is not the one that creates the author's account.")

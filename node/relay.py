@@ -1,7 +1,7 @@
 """Submissions: from clients and peers into the mempool, and on to every validator.
 
-An event that was accepted here is sent to all validators, and again until it is executed, so that a lost frame or a faulty
-primary can't lose it.  An event that came from a peer is not sent on: its sender does that.
+An event that was accepted here is sent to all validators, and again until it is executed, so that a lost frame or a
+faulty primary can't lose it.  An event that came from a peer is not sent on: its sender does that.
 """
 
 import logging
@@ -43,12 +43,14 @@ class Relay:
         *,
         broadcast: Callable[[bytes], None],
         events_arrived: Callable[[], None],
+        clock: Callable[[], int] = monotonic_ms,
     ) -> None:
         self._chain = chain
         self._mempool = mempool
         self._cache = cache
         self._broadcast = broadcast
         self._events_arrived = events_arrived
+        self._clock = clock
         self._outbox: list[bytes] = []
         self._wake = trio.Event()
         self._own: OrderedDict[bytes, int] = OrderedDict()  # event id -> when it was last sent
@@ -62,7 +64,7 @@ class Relay:
             answers.append(answer)
             if isinstance(answer, Accepted) and len(self._mempool) > known_before:
                 self._outbox.append(encode_signed_event(signed))
-                self._own[answer.event_id] = monotonic_ms()
+                self._own[answer.event_id] = self._clock()
                 if len(self._own) > OWN_EVENTS_MAX:
                     self._own.popitem(last=False)
         if self._outbox:
@@ -116,7 +118,7 @@ class Relay:
         return self._mempool.add(checked, chain.store, chain.head.header.beat, chain.references)
 
     def _resend(self) -> None:
-        now = monotonic_ms()
+        now = self._clock()
         for event_id in list(self._own):
             if now - self._own[event_id] < RESEND_AFTER_MS or len(self._outbox) >= RESEND_EVENTS_MAX:
                 break  # oldest first

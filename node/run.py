@@ -42,11 +42,14 @@ from p2p.handshake import Role
 from p2p.host import PeerAddress
 from p2p.links import Inbound
 from p2p.network import Network, PeerEvent, PeerReport
+from p2p.parameters import NetworkLimits
 from p2p.wire import FrameKind
 
 logger = logging.getLogger(__name__)
 
 BLOCKS_REQUEST = "blocks"
+DIAL_RETRY_S_MAX = 1.0
+"""A restarted validator is back in consensus as soon as its peers dial it again."""
 HEALTHY_BEATS = 5
 HEALTHY_MS_MIN = 5_000
 SYNC_POLL_S = 1.0
@@ -120,6 +123,7 @@ class Node:
             config.p2p.host,
             tuple(PeerAddress(peer.public_key, peer.host, peer.port) for peer in peers),
             self._admits,
+            NetworkLimits(retry_s_max=DIAL_RETRY_S_MAX),
             height=lambda: self.chain.head.height,
             on_peer=self._on_peer,
         )
