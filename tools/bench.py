@@ -172,7 +172,7 @@ def read_disk_bytes(members: Sequence[Member]) -> int:
     return sum(path.stat().st_size for each in members for path in (each.folder / "data" / "ledger").iterdir())
 
 
-def measure(devnet: Devnet) -> dict[str, object]:
+def measure(devnet: Devnet, events: int) -> dict[str, object]:
     """Run the bench on a started network."""
     workload = Workload(devnet)
     ports = [member.api_port for member in devnet.validators]
@@ -181,7 +181,7 @@ def measure(devnet: Devnet) -> dict[str, object]:
     warm_up = [[workload.post(author) for _ in range(WARM_UP_EVENTS // CLIENTS)] for author in authors]
     asyncio.run(run_clients(ports, warm_up))
     one = asyncio.run(run_clients(ports[:1], [[workload.post(authors[0]) for _ in range(ONE_EVENTS)]]))
-    bodies = [[workload.post(author) for _ in range(MANY_EVENTS // CLIENTS)] for author in authors]
+    bodies = [[workload.post(author) for _ in range(events // CLIENTS)] for author in authors]
     disk, cpu = read_disk_bytes(devnet.validators), read_cpu_s(devnet.validators)
     many = asyncio.run(run_clients(ports, bodies))
     cpu = read_cpu_s(devnet.validators) - cpu
@@ -239,6 +239,7 @@ def show(found: dict[str, object]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=9080)
+    parser.add_argument("--events", type=int, default=MANY_EVENTS, help="events of the run with 64 clients")
     given = parser.parse_args()
     folder = BUILD / "bench"
     shutil.rmtree(folder, ignore_errors=True)
@@ -249,7 +250,7 @@ def main() -> int:
             devnet.start(member)
         for member in devnet.validators:
             devnet.wait_ready(member)
-        found = measure(devnet)
+        found = measure(devnet, given.events)
     finally:
         devnet.stop()
     (BUILD / "bench.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
