@@ -1,7 +1,7 @@
 """Catching up: certified blocks from peers by range, each executed here and compared before it is written.
 
-A source can be wrong, slow or lying: nothing it says is believed without a certificate of the validators, and a source that
-fails is left for the next one.
+A source can be wrong, slow or lying: nothing it says is believed without a certificate of the validators, and a
+source that fails is left for the next one.
 """
 
 import logging
@@ -180,4 +180,3 @@ class BlockSync:
             return
         self._chain.write_certificate(header.height, block.certificate)
         self._installed(header.height, decode_record(Certificate, block.certificate))
-

@@ -1,7 +1,7 @@
 """The driver: carries inputs into the replica and its effects out, in the order given.
 
-One task owns the replica.  Votes are durable before they are sent: all records that a round of inputs gave are synced once,
-and only then its messages leave.  Execution and judging run beside it and come back as inputs.
+One task owns the replica.  Votes are durable before they are sent: all records that a round of inputs gave are synced
+once, and only then its messages leave.  Execution and judging run beside it and come back as inputs.
 """
 
 import logging
@@ -27,8 +27,17 @@ from consensus.effects import (
     StopTimer,
     ViewChanged,
 )
-from consensus.errors import InvalidMessage
-from consensus.inputs import BatchJudged, Executed, Input, OldestRequest, Propose, Received, Started, TimerFired, TimerKind
+from consensus.inputs import (
+    BatchJudged,
+    Executed,
+    Input,
+    OldestRequest,
+    Propose,
+    Received,
+    Started,
+    TimerFired,
+    TimerKind,
+)
 from consensus.messages import decode_signed, encode_signed
 from consensus.parameters import Parameters
 from consensus.replica import Replica
@@ -340,4 +349,3 @@ class ConsensusDriver:
             known = open_proposal(data, self._cache)
             self._keep(data, known)
         return known
-

@@ -1,7 +1,7 @@
 """A network on one machine: four validators and a gateway as separate processes, with real sample content.
 
-Keys, genesis and data lie under one folder and are kept; a second start goes on where the first stopped.  The passphrase of
-its keys is known to everybody: this is for development only.
+Keys, genesis and data lie under one folder and are kept; a second start goes on where the first stopped.  The
+passphrase of its keys is known to everybody: this is for development only.
 """
 
 import asyncio
@@ -122,7 +122,9 @@ class Devnet:
 
     def _write_config(self, member: Member, number: int, keys: list[SigningKey]) -> None:
         peers = tuple(
-            f"{keys[other].public.hex()}@127.0.0.1:{self._p2p_port(other)}" for other in range(VALIDATORS) if other != number
+            f"{keys[other].public.hex()}@127.0.0.1:{self._p2p_port(other)}"
+            for other in range(VALIDATORS)
+            if other != number
         )
         config = Config(
             folder=member.folder,

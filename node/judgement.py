@@ -5,7 +5,7 @@ Never asked again when the proposal comes back in a new view.
 
 from dataclasses import dataclass
 
-from ledger.block import BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Batch, decode_batch
+from ledger.block import BATCH_BYTES_MAX, Batch, decode_batch
 from ledger.events import CheckedEvent, EventRefused, View
 from ledger.identity import read_nonce
 from ledger.primitives.encoding import EncodingError
@@ -61,8 +61,6 @@ def judge_proposal(
         )
     if not batch.items and not batch.beat:
         raise BatchRefused("an empty batch without a beat")
-    if len(batch.items) > BATCH_EVENTS_MAX:
-        raise BatchRefused(f"expected at most {BATCH_EVENTS_MAX} events, got {len(batch.items)}")
     if abs(batch.time_ms - now_ms()) > CLOCK_TOLERANCE_MS:
         raise BatchRefused(f"the display time {batch.time_ms} differs from ours by more than {CLOCK_TOLERANCE_MS} ms")
     if batch.beat and clock.is_too_early(beat + 1):

@@ -137,8 +137,8 @@ def _read_key_file(path: Path) -> _KeyFile:
     within = ARGON2_OPERATIONS <= file.operations <= ARGON2_OPERATIONS_MAX
     if not within or not ARGON2_MEMORY_BYTES <= file.memory_bytes <= ARGON2_MEMORY_BYTES_MAX:
         raise KeystoreError(
-            f"{path}: kdf: expected {ARGON2_OPERATIONS} to {ARGON2_OPERATIONS_MAX} operations on {ARGON2_MEMORY_BYTES} to "
-            f"{ARGON2_MEMORY_BYTES_MAX} bytes, got {file.operations} on {file.memory_bytes}"
+            f"{path}: kdf: expected {ARGON2_OPERATIONS} to {ARGON2_OPERATIONS_MAX} operations on "
+            f"{ARGON2_MEMORY_BYTES} to {ARGON2_MEMORY_BYTES_MAX} bytes, got {file.operations} on {file.memory_bytes}"
         )
     if len(file.public) != 32 or len(file.salt) != nacl.pwhash.argon2id.SALTBYTES:
         raise KeystoreError(f"{path}: expected a public key of 32 bytes and a salt of 16; the file was edited")

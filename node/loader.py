@@ -1,7 +1,7 @@
-"""Loading content through the API: accounts, posts, likes and follows drawn from a seed, signed here, submitted in batches.
+"""Loading content through the API: accounts, posts, likes and follows drawn from a seed, signed here, sent in batches.
 
-The posts' file has no authors: they are drawn (Zipf), and so are likes and follows.  Used by the devnet, the bench and the
-large-run test; it knows the node only through HTTP.
+The posts' file has no authors: they are drawn (Zipf), and so are likes and follows.  Used by the devnet, the bench and
+the soak; it knows the node only through HTTP.
 """
 
 import asyncio
@@ -57,8 +57,8 @@ class SourcePost:
 class Tally:
     """What became of the events."""
 
-    outcomes: dict[str, int] = field(default_factory=dict)
-    refusals: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[str, int] = field(default_factory=dict[str, int])
+    refusals: dict[str, int] = field(default_factory=dict[str, int])
 
     def count(self, result: dict[str, Any]) -> None:
         if result["status"] == "final":
@@ -270,7 +270,6 @@ async def submit(session: aiohttp.ClientSession, url: str, events: Sequence[Sign
 
 async def gather(work: Sequence[Awaitable[None]]) -> None:
     """Wait for all; the first failure ends the rest."""
-
 
     async with asyncio.TaskGroup() as group:
         for each in work:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 FRAME_EVENTS_MAX = 128
 FRAME_BYTES_MAX = 1024 * 1024
+GATHER_MS = 2
+"""Frames of events leave at most this often."""
 RESEND_AFTER_MS = 1_000
 RESEND_EVENTS_MAX = 256
 OWN_EVENTS_MAX = 20_000
@@ -107,7 +109,8 @@ class Relay:
                     await self._wake.wait()
             self._resend()
             self._flush()
-            await trio.lowlevel.checkpoint()
+            # One event alone leaves at once; under load many share a frame, which costs each peer far less.
+            await trio.sleep(GATHER_MS / 1000)
 
     def _take(self, signed: SignedEvent) -> Answer:
         try:

@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 
 import trio
-
 from client_api.server import ApiServer
 from client_api.services import NodeStatus, PeerStatus
+
 from consensus.errors import InvalidMessage
 from consensus.inputs import Installed
 from consensus.messages import Certificate
@@ -54,9 +54,9 @@ HEALTHY_BEATS = 5
 HEALTHY_MS_MIN = 5_000
 SYNC_POLL_S = 1.0
 HEADERS_UNCERTIFIED_MAX = 64
-"""Blocks without a certificate whose checkpoints are signed again after a restart; there are never more than a window."""
+"""Blocks without a certificate whose checkpoints are signed again after a restart; a window holds fewer."""
 VALIDATOR_LAG_BLOCKS = 8
-"""A validator that sees a certified height this far above its own fetches blocks without waiting for consensus to ask."""
+"""A validator that sees a height this far above its own fetches blocks without waiting for consensus to ask."""
 
 
 def load_genesis(config: Config) -> Genesis:
@@ -107,7 +107,8 @@ class Node:
         is_validator = config.node.role == "validator"
         if is_validator and self.me is None:
             raise ConfigInvalid(
-                f"{config_path}: node.role: this node's key {self._key.public.hex()} is none of the genesis validators; "
+                f"{config_path}: node.role: this node's key {self._key.public.hex()} is not among the genesis' "
+                "validators; "
                 'use role = "observer" or another key'
             )
         self.cache = EventCache(chain.registry, chain.chain_id)
@@ -140,7 +141,8 @@ class Node:
         )
         self.driver: ConsensusDriver | None = None
         if is_validator:
-            assert self.me is not None and vote_log is not None
+            assert self.me is not None
+            assert vote_log is not None
             self.driver = self._make_driver(self.me, vote_log)
         self.relay = Relay(
             chain,
@@ -381,4 +383,3 @@ async def run_node(
             vote_log.close()
         chain.store.close()
         logger.info("node %s stopped at height %d", config.node.name, chain.head.height)
-

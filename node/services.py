@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
-
 from client_api.services import Lost, NodeBusy, NodeStatus, Submitted
+
 from ledger.chain import Chain
 from ledger.events import SignedEvent
 from ledger.transition import Executed
@@ -30,7 +30,12 @@ class Services:
     """Implements `client_api.services.NodeServices`."""
 
     def __init__(
-        self, chain: Chain, mempool: Mempool, relay: Relay, token: trio.lowlevel.TrioToken, status: Callable[[], NodeStatus]
+        self,
+        chain: Chain,
+        mempool: Mempool,
+        relay: Relay,
+        token: trio.lowlevel.TrioToken,
+        status: Callable[[], NodeStatus],
     ) -> None:
         self._chain = chain
         self._mempool = mempool

@@ -1,7 +1,7 @@
-"""`make bench`: a four-validator network on this machine under load from real posts, and the limit that Ed25519 alone sets.
+"""`make bench`: four validators on this machine under load from real posts, beside the limit that Ed25519 alone sets.
 
-Clients are closed loops over HTTP: each submits one event, waits until it is final on the node it talks to, and submits the
-next.  Everything shares this machine's cores: four validators, the clients, and what else runs.  Prints a table and writes
+Clients are closed loops over HTTP: each submits one event, waits until it is final on the node it talks to, and submits
+the next.  Everything shares this machine's cores: validators, clients, and what else runs.  Prints a table and writes
 build/bench.json.
 """
 
@@ -232,7 +232,9 @@ def show(found: dict[str, object]) -> None:
     table.add_row("p99 ms, 1 client", str(found["p99_ms_1"]), "")
     table.add_row("bytes on disk an event, each node", str(found["bytes_per_event"]), "")
     table.add_row("CPU ms an event, four nodes", str(found["cpu_ms_per_event"]), "")
-    table.add_row("Ed25519 bound, events/s", str(found["bound_events_per_s"]), f"we reach {found['ratio_to_bound']} of it")
+    table.add_row(
+        "Ed25519 bound, events/s", str(found["bound_events_per_s"]), f"we reach {found['ratio_to_bound']} of it"
+    )
     Console().print(table)
 
 

@@ -77,7 +77,9 @@ def verify(folder: Path, environment: dict[str, str]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--posts", default="", help="a JSON-lines file with title, text, community (default: the sample)")
+    parser.add_argument(
+        "--posts", default="", help="a JSON-lines file with title, text, community (default: the sample)"
+    )
     parser.add_argument("--likes", type=int, default=13_000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--port", type=int, default=9280)

@@ -1,7 +1,7 @@
 """Where the command line finds a network: a folder with `client.json`, a wallet and the genesis.
 
-`client.json` names the API's URL.  `atlas devnet` writes one to build/devnet, and the command line looks there first when
-it lies below the current folder, then in ~/.atlas; `--home` and ATLAS_HOME name another.
+`client.json` names the API's URL.  `atlas devnet` writes one to build/devnet, and the command line looks there first
+when it lies below the current folder, then in ~/.atlas; `--home` and ATLAS_HOME name another.
 """
 
 import getpass

@@ -89,7 +89,9 @@ def run_keys(given: argparse.Namespace, output: Output) -> int:
         return 0
     keys = home.wallet.list()
     if not output.document([{"name": key.name, "public_key": key.public.hex()} for key in keys]):
-        output.table(f"keys in {home.wallet.folder}", ("name", "public key"), [(key.name, key.public.hex()) for key in keys])
+        output.table(
+            f"keys in {home.wallet.folder}", ("name", "public key"), [(key.name, key.public.hex()) for key in keys]
+        )
     return 0
 
 
@@ -126,4 +128,3 @@ def run_devnet_command(given: argparse.Namespace, output: Output) -> int:
         once=given.once,
     )
     return run_devnet(options, output)
-

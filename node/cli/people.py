@@ -18,7 +18,9 @@ FEED_LIMIT = 10
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Declare the commands of this file."""
     client = argparse.ArgumentParser(add_help=False, parents=[shared])
-    client.add_argument("--home", help="folder with client.json, wallet and genesis (default: build/devnet or ~/.atlas)")
+    client.add_argument(
+        "--home", help="folder with client.json, wallet and genesis (default: build/devnet or ~/.atlas)"
+    )
     client.add_argument("--url", help="the node's API, e.g. http://127.0.0.1:8080 (default: from client.json)")
     signer = argparse.ArgumentParser(add_help=False, parents=[client])
     signer.add_argument("--as", dest="key", required=True, metavar="NAME", help="the wallet's key that signs")
@@ -121,7 +123,8 @@ def run_feed(given: argparse.Namespace, output: Output) -> int:
         name = f"@{item['handle']}" if item["handle"] else short(item["author"])
         text = item["text"] if item["text"] is not None else "(erased)"
         output.line(
-            f"[bold]{name}[/bold] [dim]height {item['height']} · {item['likes']} likes · {item['replies']} replies[/dim]"
+            f"[bold]{name}[/bold] "
+            f"[dim]height {item['height']} · {item['likes']} likes · {item['replies']} replies[/dim]"
         )
         output.console.print(text, markup=False, soft_wrap=True)
         output.line(f"[dim]{item['post_id']}[/dim]\n")

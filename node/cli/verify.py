@@ -73,7 +73,9 @@ def _verify_proof(given: argparse.Namespace, output: Output) -> int:
     }
     if not output.document(found):
         output.line(f"[bold green]valid[/bold green] {event_id}")
-        output.line(f"{receipt.event_type} at height {receipt.height}: {outcome(receipt.outcome)}. {receipt.explanation}")
+        output.line(
+            f"{receipt.event_type} at height {receipt.height}: {outcome(receipt.outcome)}. {receipt.explanation}"
+        )
         output.line(f"[dim]certified at height {proven.header.height} by a quorum of the genesis validators[/dim]")
     return 0
 

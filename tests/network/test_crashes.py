@@ -12,8 +12,8 @@ import pytest
 
 from consensus.messages import Certificate
 from ledger.genesis import compute_chain_id, decode_genesis_file
-from node.api_client import ApiClient, ApiProblem, NodeUnreachable
 from ledger.primitives.records import decode_record
+from node.api_client import ApiClient, ApiProblem, NodeUnreachable
 from node.cli.home import write_client_file
 from node.cli.main import main as atlas
 from node.devnet import SAMPLE, Devnet, Member
@@ -94,17 +94,7 @@ def test_each_validator_in_turn_is_killed_under_load_and_nothing_is_lost(
     order = [primary, *(number for number in range(4) if number != primary)]
 
     for number in order:
-        member = devnet.validators[number]
-        witness = devnet.validators[(number + 1) % 4]
-        devnet.kill(member)
-        height = read_status(witness)["height"]
-        wait_until(lambda w=witness, h=height: read_status(w)["height"] > h + 1, PROGRESS_S, f"commits without {number}")
-        devnet.start(member)
-        devnet.wait_ready(member)
-        target = read_status(witness)["height"]
-        wait_until(lambda m=member, t=target: read_status(m)["height"] >= t, CATCH_UP_S, f"{number} catches up")
-        wait_until(lambda m=member: read_status(m)["view"] == read_status(witness)["view"], CATCH_UP_S, "same view")
-        wait_until(lambda n=number: has_voted_lately(devnet, n), CATCH_UP_S, f"{number} votes again")
+        kill_and_return(devnet, number)
 
     load.stop()
     height = min(read_status(member)["height"] for member in devnet.members)
@@ -116,6 +106,20 @@ def test_each_validator_in_turn_is_killed_under_load_and_nothing_is_lost(
     for member in devnet.members:
         assert atlas(["verify", str(member.folder)]) == 0
     capsys.readouterr()
+
+
+def kill_and_return(devnet: Devnet, number: int) -> None:
+    """Kill one validator; the others must go on, and it must catch up and vote again."""
+    member, witness = devnet.validators[number], devnet.validators[(number + 1) % 4]
+    devnet.kill(member)
+    height = read_status(witness)["height"]
+    wait_until(lambda: read_status(witness)["height"] > height + 1, PROGRESS_S, f"commits without {number}")
+    devnet.start(member)
+    devnet.wait_ready(member)
+    target = read_status(witness)["height"]
+    wait_until(lambda: read_status(member)["height"] >= target, CATCH_UP_S, f"{number} catches up")
+    wait_until(lambda: read_status(member)["view"] == read_status(witness)["view"], CATCH_UP_S, "same view")
+    wait_until(lambda: has_voted_lately(devnet, number), CATCH_UP_S, f"{number} votes again")
 
 
 def has_voted_lately(devnet: Devnet, replica: int) -> bool:
@@ -162,7 +166,9 @@ def test_all_nodes_killed_at_once_go_on_where_they_stopped(devnet: Devnet) -> No
 
     heights = [read_status(member)["height"] for member in devnet.validators]
     wait_until(
-        lambda: all(read_status(member)["height"] > max(heights) + 1 for member in devnet.validators), 30, "blocks again"
+        lambda: all(read_status(member)["height"] > max(heights) + 1 for member in devnet.validators),
+        30,
+        "blocks again",
     )
     assert list_log_indexes(devnet.validators[0], set(before)) == before
 
