@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 OUTCOME_STYLE = {"applied": "green", "denied": "yellow", "skipped": "red", "accepted": "cyan", "refused": "red"}
@@ -26,7 +27,7 @@ class Output:
         return self.as_json
 
     def line(self, text: str) -> None:
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
@@ -56,6 +57,11 @@ def outcome(text: str) -> str:
     """Return an outcome in the colour that carries its meaning."""
     style = OUTCOME_STYLE.get(text, "white")
     return f"[{style}]{text}[/{style}]"
+
+
+def plain(text: object) -> str:
+    """Return foreign text so that it can't speak to the terminal: no control characters, no markup of ours."""
+    return escape("".join(each if each.isprintable() or each == "\n" else "�" for each in str(text)))
 
 
 def short(identifier: str, characters: int = 16) -> str:

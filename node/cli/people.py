@@ -8,9 +8,9 @@ from ledger.genesis import compute_chain_id
 from ledger.primitives.fixed_point import parse_decimal
 from ledger.primitives.ids import IdKind, compute_account_id, encode_id
 from ledger.primitives.signing import Purpose, SigningKey
-from node.api_client import ApiClient
+from node.api_client import ApiClient, ApiProblem
 from node.cli.home import Home, UsageError, find_home
-from node.cli.output import Output, outcome, short
+from node.cli.output import Output, outcome, plain, short
 
 FEED_LIMIT = 10
 
@@ -66,7 +66,7 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
             ("node", f"{status['name']} ({status['role']}, version {status['version']})"),
             ("health", standing),
             ("height", f"{status['height']} (certified {status['certified_height']})"),
-            ("view", f"{status['view']}, primary is replica {status['primary']}"),
+            ("consensus", _describe_consensus(status)),
             ("waiting events", status["mempool_events"]),
         ]
     )
@@ -76,6 +76,14 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
     ]
     output.table("peers", ("key", "role", "address", "height", "rtt ms"), rows)
     return 0
+
+
+def _describe_consensus(status: dict[str, Any]) -> str:
+    if status["replica"] is None:
+        return "follows the validators"
+    if status["halted"]:
+        return f"[red]stopped voting: {status['halted']}[/red]"
+    return f"replica {status['replica']}, view {status['view']}, primary is replica {status['primary']}"
 
 
 def run_post(given: argparse.Namespace, output: Output) -> int:
@@ -109,7 +117,18 @@ def run_transfer(given: argparse.Namespace, output: Output) -> int:
 
 
 def run_join(given: argparse.Namespace, output: Output) -> int:
-    code = _sign_and_submit(given, output, "identity.IdentityCreated", {})
+    home, client = _client(given)
+    account = account_text_of(home, home.open_key(given.key))
+    code = 0
+    try:
+        client.get(f"/profiles/{account}")
+    except ApiProblem as problem:
+        if problem.status != 404:
+            raise
+        code = _sign_and_submit(given, output, "identity.IdentityCreated", {})
+    else:
+        if not given.handle:
+            raise UsageError(f"the account of {given.key} exists already: {account}")
     if code == 0 and given.handle:
         code = _sign_and_submit(given, output, "identity.HandleClaimed", {"handle": given.handle})
     return code
@@ -126,7 +145,7 @@ def run_feed(given: argparse.Namespace, output: Output) -> int:
             f"[bold]{name}[/bold] "
             f"[dim]height {item['height']} · {item['likes']} likes · {item['replies']} replies[/dim]"
         )
-        output.console.print(text, markup=False, soft_wrap=True)
+        output.line(plain(text))
         output.line(f"[dim]{item['post_id']}[/dim]\n")
     output.line(f"[dim]chronological, as of height {page['ledger']['height']}[/dim]")
     return 0
@@ -149,14 +168,14 @@ def print_receipt(receipt: dict[str, Any], output: Output) -> None:
             ("author", receipt["author"]),
             ("place", f"height {receipt['height']}, index {receipt['index']}, log {receipt['log_index']}"),
             ("outcome", outcome(receipt["outcome"])),
-            ("because", receipt["explanation"]),
+            ("because", plain(receipt["explanation"])),
         ]
     )
     for name, value in receipt["inputs"].items():
-        output.line(f"  [dim]input[/dim]  {name} = {value}")
+        output.line(f"  [dim]input[/dim]  {name} = {plain(value)}")
     for verdict in receipt["verdicts"]:
         mark = "[green]allows[/green]" if verdict["allowed"] else "[yellow]denies[/yellow]"
-        facts = ", ".join(f"{name} {value}" for name, value in verdict["facts"].items())
+        facts = plain(", ".join(f"{name} {value}" for name, value in verdict["facts"].items()))
         output.line(f"  [dim]guard[/dim]  {mark} {verdict['code']}  [dim]{facts}[/dim]")
 
 
