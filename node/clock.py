@@ -42,9 +42,9 @@ class BeatClock:
         """Return in how many milliseconds the next beat is due; 0 or less when it is."""
         return self._last_at + self._beat_ms - self._clock()
 
-    def is_overdue(self) -> bool:
-        """Tell whether the next beat should have been proposed a whole beat ago."""
-        return self.next_due_ms() < -self._beat_ms
+    def is_overdue(self, beats: int) -> bool:
+        """Tell whether the next beat should have been proposed this many beats ago."""
+        return self.next_due_ms() < -beats * self._beat_ms
 
     def saw_proposed(self, beat: int) -> None:
         """Remember when a beat was first proposed."""

@@ -3,7 +3,7 @@
 [node]      name, data (folder), genesis (file), role ("validator" or "observer"), key (name in the keystore)
 [p2p]       host, port, peers = ["<public key hex>@host:port", …]
 [api]       host, port, enabled
-[consensus] view_timeout_ms, view_timeout_ms_max, retransmit_ms, window, batch_events_max, batch_wait_ms
+[consensus] view_timeout_ms, view_timeout_ms_max, retransmit_ms, batch_events_max, batch_wait_ms
 [log]       level, format ("json" or "text")
 """
 
@@ -48,7 +48,6 @@ class ConsensusSection:
     view_timeout_ms: int = 2_000
     view_timeout_ms_max: int = 60_000
     retransmit_ms: int = 500
-    window: int = 4
     batch_events_max: int = 256
     batch_wait_ms: int = 2
 
@@ -101,7 +100,6 @@ _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("consensus", "view_timeout_ms"): (50, 600_000),
     ("consensus", "view_timeout_ms_max"): (50, 3_600_000),
     ("consensus", "retransmit_ms"): (20, 60_000),
-    ("consensus", "window"): (1, 8),
     ("consensus", "batch_events_max"): (1, 1_024),
     ("consensus", "batch_wait_ms"): (0, 1_000),
 }
@@ -218,7 +216,6 @@ _EXPLAINED = {
     ("api", "port"): "  # 0 takes any free port",
     ("consensus", "view_timeout_ms"): "  # without progress for this long, replicas choose another primary",
     ("consensus", "view_timeout_ms_max"): "  # the timeout doubles for each failed view up to this",
-    ("consensus", "window"): "  # batches in flight, 1 to 8",
     ("consensus", "batch_events_max"): "  # events in one block at most",
     ("consensus", "batch_wait_ms"): "  # how long the primary gathers events under load; never when idle",
     ("log", "format"): "  # text for people, json for programs",

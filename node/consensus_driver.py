@@ -60,6 +60,7 @@ PROPOSALS_KEPT = 64
 EVENTS_PER_BREATH = 16
 REWRITE_AFTER_BYTES = 8 * 1024 * 1024
 BATCH_MARGIN_BYTES = 64 * 1024
+BEATS_MISSED_MAX = 3
 POLL_MS = 250
 """How often the driver looks at its clock when nothing happens."""
 
@@ -175,8 +176,8 @@ class ConsensusDriver:
     def _watch_oldest(self) -> list[Effect]:
         beat = self._chain.head.header.beat
         oldest = self._mempool.oldest(self._chain.store, beat)
-        if oldest is None and self._beats.is_overdue():
-            oldest = b"beat" + (beat + 1).to_bytes(8, "big")  # an idle network needs a live primary too
+        if self._beats.is_overdue(BEATS_MISSED_MAX if oldest is not None else 1):
+            oldest = b"beat" + (beat + 1).to_bytes(8, "big")  # a primary owes beats too, and most of all when idle
         if oldest == self._oldest:
             return []
         self._oldest = oldest
@@ -255,7 +256,9 @@ class ConsensusDriver:
                     outgoing.append((replica, encode_signed(signed, batch)))
                 case _:
                     self._carry_out_local(effect)
-        if persisted:
+        if self._vote_log.size_bytes > REWRITE_AFTER_BYTES:
+            await trio.to_thread.run_sync(self._shorten_vote_log)
+        elif persisted:
             await trio.to_thread.run_sync(self._vote_log.sync)
         for to, frame in outgoing:
             for replica in range(len(self._parameters.replicas)) if to is None else (to,):
@@ -289,11 +292,15 @@ class ConsensusDriver:
                 raise AssertionError(f"unknown effect {effect!r}")
 
     def _on_stable(self, height: int, certificate: bytes) -> None:
-        shorten = self._vote_log.size_bytes > REWRITE_AFTER_BYTES
-        self._chain.write_certificate(height, certificate, sync=shorten)
+        self._chain.write_certificate(height, certificate)
         self._tell_stable(height)
-        if shorten:
-            self._vote_log.rewrite(self.replica.live_records())
+
+    def _shorten_vote_log(self) -> None:
+        """Keep only what is still needed, once the certificate that makes the rest needless is durable."""
+        stable = self.replica.stable_certificate
+        if stable is not None:
+            self._chain.write_certificate(stable.seq, encode_record(stable), sync=True)
+        self._vote_log.rewrite(self.replica.live_records())
 
     # Judging and executing, beside the loop.
 

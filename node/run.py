@@ -5,6 +5,7 @@ way: the API refuses first, then consensus stops, links close, and the store is 
 """
 
 import logging
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -48,6 +49,10 @@ from p2p.wire import FrameKind
 logger = logging.getLogger(__name__)
 
 BLOCKS_REQUEST = "blocks"
+SWITCH_INTERVAL_S = 0.0005
+"""How long a thread may keep the interpreter while another waits: the API's thread must not hold up consensus."""
+WINDOW = 8
+"""Batches in flight.  Not a setting: it bounds what a VIEW-CHANGE may hold, so all replicas must have the same."""
 DIAL_RETRY_S_MAX = 1.0
 """A restarted validator is back in consensus as soon as its peers dial it again."""
 HEALTHY_BEATS = 5
@@ -74,7 +79,7 @@ def make_parameters(genesis: Genesis, chain_id: bytes, config: Config | None = N
     return Parameters(
         chain_id=chain_id,
         replicas=genesis.validators,
-        window=section.window,
+        window=WINDOW,
         view_timeout_ms=section.view_timeout_ms,
         view_timeout_ms_max=section.view_timeout_ms_max,
         retransmit_ms=section.retransmit_ms,
@@ -195,8 +200,8 @@ class Node:
             batch_wait_ms=self.config.consensus.batch_wait_ms,
         )
 
-    async def run(self, *, task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run until cancelled; ready when the API answers."""
+    async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until `stop` is set; ready when the API answers."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self.network.run)
             nursery.start_soon(self._serve_inbound)
@@ -213,8 +218,9 @@ class Node:
             logger.info("node %s ready: API %s, p2p port %d", self.config.node.name, url, self.network.listen_port)
             task_status.started(Running(url, self.network.listen_port, self.chain))
             try:
-                await trio.sleep_forever()
+                await stop.wait()
             finally:
+                # The API refuses first, while what it accepted before can still be sent on.
                 if api is not None:
                     with trio.CancelScope(shield=True):
                         await trio.to_thread.run_sync(api.stop)
@@ -360,10 +366,12 @@ async def run_node(
     config: Config,
     config_path: Path,
     seed: bytes,
+    stop: trio.Event,
     *,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Open everything, run the node until cancelled, close everything."""
+    """Open everything, run the node until `stop` is set, close everything."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     genesis = load_genesis(config)
     data = config.data_folder
 
@@ -377,7 +385,7 @@ async def run_node(
 
     chain, vote_log = await trio.to_thread.run_sync(open_chain)
     try:
-        await Node(config, config_path, seed, chain, vote_log).run(task_status=task_status)
+        await Node(config, config_path, seed, chain, vote_log).run(stop, task_status=task_status)
     finally:
         if vote_log is not None:
             vote_log.close()

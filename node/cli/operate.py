@@ -108,13 +108,14 @@ def run_run(given: argparse.Namespace, output: Output) -> int:
 
 async def _run_until_signal(config: Config, path: Path, seed: bytes) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        stop = trio.Event()
         async with trio.open_nursery() as nursery:
-            running = await nursery.start(run_node, config, path, seed)
+            running = await nursery.start(run_node, config, path, seed, stop)
             print(f"READY {running.api_url} {running.p2p_port}", flush=True)
             async for number in signals:
                 logger.info("stopping: signal %d", number)
                 break
-            nursery.cancel_scope.cancel()
+            stop.set()
 
 
 def run_devnet_command(given: argparse.Namespace, output: Output) -> int:
