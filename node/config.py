@@ -49,7 +49,7 @@ class ConsensusSection:
     view_timeout_ms_max: int = 60_000
     retransmit_ms: int = 500
     batch_events_max: int = 256
-    batch_wait_ms: int = 2
+    batch_wait_ms: int = 10
 
 
 @dataclass(frozen=True, slots=True)
