@@ -88,10 +88,11 @@ class MessageLog:
 
     def find_body(self, digest: bytes) -> bytes | None:
         """Return the batch of this digest, if this replica voted for it or has it in the current view."""
-        for bodies in self.bodies.values():
+        for bodies in self.bodies.values():  # order: equal digests are equal batches
             if digest in bodies:
                 return bodies[digest].batch
-        return next((s.batch for s in self.slots.values() if s.batch is not None and s.digest == digest), None)
+        slots = self.slots.values()
+        return next((s.batch for s in slots if s.batch is not None and s.digest == digest), None)  # order: as above
 
     def keep_proof(self, proof: PreparedProof) -> None:
         known = self.prepared.get(proof.seq)

@@ -14,7 +14,14 @@ from functools import lru_cache
 from typing import Annotated, Generic, TypeAlias, TypeGuard, TypeVar
 
 from consensus.errors import InvalidMessage
-from consensus.parameters import REPLICAS_MAX, WINDOW_MAX, Parameters
+from consensus.parameters import (
+    MESSAGE_BYTES_MAX,
+    REPLICAS_MAX,
+    SMALL_BYTES_MAX,
+    VOTE_BYTES_MAX,
+    WINDOW_MAX,
+    Parameters,
+)
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.hashing import tagged_hash
 from ledger.primitives.records import U32, Between, Bytes32, Bytes64, Length, decode_record, encode_record
@@ -25,11 +32,7 @@ Height = Annotated[int, Between(0, 2**63 - 1)]
 View = Annotated[int, Between(0, 2**63 - 1)]
 Sign = Callable[[Purpose, bytes], bytes]
 
-SMALL_BYTES_MAX = 256
-VOTE_BYTES_MAX = 96
 VIEW_CHANGE_BYTES_MAX = 512 * 1024
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024 - 1024
-"""No message without its batch is longer; a NEW-VIEW of 100 replicas with full windows stays below."""
 UNPROVEN_MAX = 2 * WINDOW_MAX
 
 
@@ -203,7 +206,7 @@ _CLASSES: dict[int, type[Message]] = {
     Kind.STATUS: Status,
     Kind.BODY: Body,
 }
-_KINDS = {kind: Kind(number) for number, kind in _CLASSES.items()}
+_KINDS = {kind: Kind(number) for number, kind in sorted(_CLASSES.items())}
 _PURPOSES: dict[type[Message], Purpose] = {
     PrePrepare: Purpose.PRE_PREPARE,
     Prepare: Purpose.PREPARE,
@@ -211,12 +214,9 @@ _PURPOSES: dict[type[Message], Purpose] = {
     Checkpoint: Purpose.CHECKPOINT,
     ViewChange: Purpose.VIEW_CHANGE,
     NewView: Purpose.NEW_VIEW,
-    Status: Purpose.NODE_HELLO,
-    Body: Purpose.NODE_HELLO,
+    Status: Purpose.STATUS,
+    Body: Purpose.BODY,
 }
-_PREFIXES: dict[type[Message], bytes] = {Status: b"atlas/consensus/status", Body: b"atlas/consensus/body"}
-"""STATUS and BODY are no votes: a node says something about itself.  Their prefix is no beginning of a canonical
-record, so nothing else that is signed for that purpose can be taken for them."""
 _CARRIES_BATCH = frozenset({Kind.PRE_PREPARE, Kind.BODY})
 _HEAD_BYTES = 2 + SIGNATURE_BYTES + 4
 
@@ -235,18 +235,12 @@ def get_purpose(kind: type[Message]) -> Purpose:
     return _PURPOSES[kind]
 
 
-def compute_signable(kind: type[Message], encoded: bytes) -> bytes:
-    """Return the bytes to be signed for the canonical bytes of a message of class `kind`."""
-    prefix = _PREFIXES.get(kind)
-    return encoded if prefix is None else prefix + encoded
-
-
 def make_signed(message: M, sign: Sign) -> Signed[M]:
     """Encode and sign once."""
     encoded = encode_record(message)
     plain: Message = message  # not the type variable, so that its class is one of the known
     kind = type(plain)
-    return Signed(message, sign(_PURPOSES[kind], compute_signable(kind, encoded)), encoded)
+    return Signed(message, sign(_PURPOSES[kind], encoded), encoded)
 
 
 def holds(signed: AnySigned, kind: type[M]) -> TypeGuard[Signed[M]]:

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 REPLICAS_MIN = 4
 REPLICAS_MAX = 100
 WINDOW_MAX = 32
+VOTE_BYTES_MAX = 96
+"""One signature with its replica's number inside a certificate."""
+SMALL_BYTES_MAX = 256
+"""A message without certificates, or what surrounds certificates."""
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024 - 1024
+"""No message without its batch is longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,12 @@ class Parameters:
             raise ValueError(f"window: expected 1 to {WINDOW_MAX}, and an interval of at least 1")
         if self.checkpoint_interval > 1 and self.window < 2 * self.checkpoint_interval:
             raise ValueError(f"window: expected at least twice the interval {self.checkpoint_interval}")
+        certificate = SMALL_BYTES_MAX + self.quorum * VOTE_BYTES_MAX
+        new_view = self.quorum * (SMALL_BYTES_MAX + (1 + self.window) * certificate)
+        if new_view > MESSAGE_BYTES_MAX:
+            raise ValueError(
+                f"window: expected NEW-VIEW to stay below {MESSAGE_BYTES_MAX} bytes, it may have {new_view}"
+            )
         if not 1 <= self.view_timeout_ms <= self.view_timeout_ms_max or self.retransmit_ms < 1:
             raise ValueError("timeouts: expected 1 <= view_timeout_ms <= view_timeout_ms_max, and retransmit_ms >= 1")
 

@@ -14,7 +14,6 @@ from consensus.messages import (
     Prepare,
     Signed,
     Vote,
-    compute_signable,
     get_purpose,
 )
 from consensus.parameters import Parameters
@@ -81,8 +80,8 @@ def verify_vote(parameters: Parameters, message: Message, signature: bytes) -> N
 
 def verify_bytes(parameters: Parameters, kind: type[Message], replica: int, encoded: bytes, signature: bytes) -> None:
     """Raise InvalidMessage unless `signature` is that of `replica` over a message of class `kind`."""
-    public, message = parameters.replicas[replica], compute_signable(kind, encoded)
-    if not _is_valid(public, parameters.chain_id, get_purpose(kind), message, signature):
+    public = parameters.replicas[replica]
+    if not _is_valid(public, parameters.chain_id, get_purpose(kind), encoded, signature):
         raise InvalidMessage("signature", f"expected a {kind.__name__} signed by replica {replica}", replica)
 
 

@@ -210,8 +210,8 @@ class Replica:
         elif holds(signed, Checkpoint):
             checkpoints.on_checkpoint(state, signed)
         elif holds(signed, ViewChange):
+            retransmission.on_late_view_change(state, signed.message)
             view_change.on_view_change(state, signed)
-            retransmission.on_late_view_change(state, signed)
         elif holds(signed, NewView):
             view_change.on_new_view(state, signed)
         elif holds(signed, Status):

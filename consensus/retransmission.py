@@ -3,7 +3,7 @@
 Asking is on a timer, answering on demand and a few times per tick: what a peer can make us send is bounded.
 """
 
-from consensus import checkpoints
+from consensus import checkpoints, view_change
 from consensus.inputs import TimerKind
 from consensus.messages import Body, Signed, Status, ViewChange
 from consensus.parameters import Parameters
@@ -21,8 +21,9 @@ def on_tick(state: State) -> None:
     state.armed.pop(TimerKind.RETRANSMIT, None)
     state.replies.clear()
     state.attempt += 1
-    if not state.in_view and state.me in state.view_changes:
+    if not state.in_view:
         state.broadcast(state.view_changes[state.me])
+    view_change.follow_stranded(state)
     mark = (state.view, state.in_view, state.last_executed, state.log.low, len(get_wanted(state)))
     stalled = mark == state.mark and is_waiting(state)
     state.mark = mark
@@ -87,10 +88,9 @@ def on_status(state: State, status: Status) -> None:
                 state.send(peer, state.make_signed(Body(digest, state.me)), batch)
 
 
-def on_late_view_change(state: State, signed: Signed[ViewChange]) -> None:
+def on_late_view_change(state: State, message: ViewChange) -> None:
     """Help a replica that still tries to enter the view that we are in, or an older one."""
-    message = signed.message
-    if message.view <= state.view and message.replica != state.me and _may_reply(state, message.replica):
+    if state.in_view and message.view <= state.view and _may_reply(state, message.replica):
         _send_view(state, message.replica, message.view, False)
 
 

@@ -64,6 +64,7 @@ class State:
         # Section 4.4, view changes.
         self.view_changes: dict[int, Signed[ViewChange]] = {}  # the latest of each replica
         self.new_view: Signed[NewView] | None = None  # by which the current view was entered
+        self.stranded_ticks = 0  # how long somebody has been waiting in a higher view
         self.failures = 0  # views in a row that brought nothing
         self.progressed = True  # something was ordered in this view
         self.future = FutureMessages(parameters)

@@ -18,6 +18,8 @@ from consensus.new_view import compute_plan
 from consensus.state import State
 from ledger.primitives.records import encode_record
 
+FOLLOW_TICKS = 40
+"""Retransmission ticks after which a replica that left a working view alone is followed."""
 FAILURES_MAX = 32
 """Views in a row counted as failed; the timeout has long reached its cap."""
 
@@ -29,6 +31,7 @@ def start(state: State, view: int) -> None:
         state.failures = min(state.failures + 1, FAILURES_MAX)
     state.progressed = False
     state.view, state.in_view, state.new_view, state.suspicion = view, False, None, None
+    state.stranded_ticks = 0
     prepared = tuple(state.log.prepared[seq] for seq in sorted(state.log.prepared))
     signed = state.make_signed(ViewChange(prepared, state.me, state.stable, view))
     state.view_changes[state.me] = signed
@@ -60,6 +63,20 @@ def join(state: State) -> None:
         if len(higher) <= state.parameters.f:
             return
         start(state, higher[0])
+
+
+def follow_stranded(state: State) -> None:
+    """On each retransmission tick: after a long while, follow even one replica that left alone.
+
+    It cannot come back, as its VIEW-CHANGE says that it votes no more here; without this, a replica that was cut off
+    for a moment would be lost as a voter until the next view change.  A liar gains by it one view change in
+    FOLLOW_TICKS.
+    """
+    near = range(state.view + 1, state.view + state.parameters.n + 1)
+    views = sorted(signed.message.view for signed in state.view_changes.values() if signed.message.view in near)
+    state.stranded_ticks = state.stranded_ticks + 1 if views and state.in_view else 0
+    if state.stranded_ticks >= FOLLOW_TICKS and not state.syncing:
+        start(state, views[0])
 
 
 def has_quorum(state: State) -> bool:

@@ -35,7 +35,8 @@ class Purpose(StrEnum):
     CHECKPOINT = "checkpoint"
     VIEW_CHANGE = "view-change"
     NEW_VIEW = "new-view"
-    NODE_HELLO = "node-hello"
+    STATUS = "status"
+    BODY = "body"
 
 
 class SignatureInvalid(ValueError):
