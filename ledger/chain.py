@@ -63,7 +63,7 @@ class Chain:
         self.validators_hash = compute_validators_hash(genesis.validators)
         self._references: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
         self._undo_floor = 0
-        if store.get(keyspace.META_GENESIS) is None:
+        if next(store.iterate(b"", b"\xff"), None) is None:
             self._write_genesis()
         self.head, self._lanes = self._open()
 
@@ -133,10 +133,11 @@ class Chain:
         """Write what `compute` gave, all or nothing and synced; then it is the head."""
         header = executed.header
         height = header.height
-        assert height == self.head.height + 1 and header.previous == self.head.hash, "blocks are written in order"
+        assert height == self.head.height + 1, "blocks are written in order"
+        assert header.previous == self.head.hash, "a block is written on the one that it was executed on"
         puts: list[tuple[bytes, bytes]] = [
             (keyspace.header(height), executed.header_bytes),
-            (keyspace.META_HEAD, encode([height, executed.hash])),
+            (keyspace.META_HEAD, encode_head(height, executed.hash)),
             (keyspace.META_LANES, executed.lanes),
         ]
         deletes: list[bytes] = []
@@ -149,13 +150,16 @@ class Chain:
             if key[:1] == keyspace.STATE:
                 undo.append((key, before))
         puts.extend(encode_undo(height, undo))
+        executed_here = {receipt.event_id for receipt in executed.receipts if receipt.outcome != SKIPPED}
         for receipt, data, stored in zip(executed.receipts, executed.receipt_bytes, executed.stored, strict=True):
             puts.append((keyspace.receipt(receipt.log_index), data))
             if stored is not None:
                 puts.append((keyspace.event(receipt.log_index), encode_record(stored)))
-            if receipt.outcome != SKIPPED or self.store.get(keyspace.event_id(receipt.event_id)) is None:
-                puts.append((keyspace.event_id(receipt.event_id), keyspace.u64(receipt.log_index)))
-        puts.extend((keyspace.log_node(*place), node) for place, node in sorted(executed.log_nodes.items()))
+            # What was executed is found under its id for ever: no skipped copy may hide it.
+            place = keyspace.event_id(receipt.event_id)
+            if receipt.outcome != SKIPPED or (receipt.event_id not in executed_here and self.store.get(place) is None):
+                puts.append((place, keyspace.u64(receipt.log_index)))
+        puts.extend((keyspace.log_node(*where), node) for where, node in sorted(executed.log_nodes.items()))
         puts.extend((keyspace.payload(content_hash), data) for content_hash, data in executed.payloads)
         floor = self._prune(height, puts, deletes)
         self.store.write(puts, deletes)
@@ -192,7 +196,7 @@ class Chain:
         puts = [
             *state,
             (keyspace.header(0), header_bytes),
-            (keyspace.META_HEAD, encode([0, compute_header_hash(header_bytes)])),
+            (keyspace.META_HEAD, encode_head(0, compute_header_hash(header_bytes))),
             (keyspace.META_LANES, lanes),
             (keyspace.META_GENESIS, encode_record(self.genesis)),
             (keyspace.META_FORMAT, keyspace.u64(FORMAT)),
@@ -206,19 +210,25 @@ class Chain:
             raise StoreDamaged(f"{where}: expected store format {FORMAT}; this software can't read another")
         if self.store.get(keyspace.META_GENESIS) != encode_record(self.genesis):
             raise StoreDamaged(f"{where}: the store belongs to another genesis than the configured one")
-        head_data, lanes = self.store.get(keyspace.META_HEAD), self.store.get(keyspace.META_LANES)
-        floor = self.store.get(keyspace.META_UNDO_FLOOR)
-        if head_data is None or lanes is None or floor is None:
-            raise StoreDamaged(f"{where}: the head record is missing")
-        self._undo_floor = int.from_bytes(floor, "big")
+        head_data = self._read(keyspace.META_HEAD, "head record")
+        lanes = self._read(keyspace.META_LANES, "lanes")
+        floor = self._read(keyspace.META_UNDO_FLOOR, "lowest readable height")
         try:
-            height, head_hash = decode(head_data)  # type: ignore[misc]
-        except (EncodingError, ValueError, TypeError) as error:
+            height, head_hash = decode_head(head_data)
+        except EncodingError as error:
             raise StoreDamaged(f"{where}: the head record is damaged: {error}") from error
-        assert isinstance(height, int) and isinstance(head_hash, bytes)
+        self._undo_floor = int.from_bytes(floor, "big")
+        if self._undo_floor > height:
+            raise StoreDamaged(f"{where}: the lowest readable height {self._undo_floor} is above the head {height}")
         header = self._verify_headers(height, head_hash)
         self._verify_state(header, lanes)
         return Head(height, head_hash, header), lanes
+
+    def _read(self, key: bytes, what: str) -> bytes:
+        data = self.store.get(key)
+        if data is None:
+            raise StoreDamaged(f"{self.store.path}: the {what} is missing")
+        return data
 
     def _verify_headers(self, height: int, head_hash: bytes) -> Header:
         """Walk down from the head: every header hashes to what the one above names, and covers its receipts."""
@@ -241,8 +251,10 @@ class Chain:
 
     def _verify_state(self, header: Header, lanes: bytes) -> None:
         """Recompute the digest over every state key; about 5 µs a key."""
-        found = lthash.combine(lthash.EMPTY, [], self.store.iterate(keyspace.STATE, _after(keyspace.STATE)))
-        if found != lanes or lthash.digest(found) != header.state_digest:
+        found = lthash.combine(lthash.EMPTY, [], self.store.iterate(keyspace.STATE, keyspace.after(keyspace.STATE)))
+        if lthash.digest(found) == header.state_digest and found != lanes:
+            raise StoreDamaged(f"{self.store.path}: the lanes are not those of the state")
+        if found != lanes:
             raise StoreDamaged(
                 f"{self.store.path}: the state does not have the digest that the head (height {header.height}) commits "
                 f"to; remove the store and let the node fetch the chain again"
@@ -284,6 +296,20 @@ def compute_genesis_block(genesis: Genesis, registry: Registry) -> tuple[Header,
     return header, lanes, ordered
 
 
+def encode_head(height: int, header_hash: bytes) -> bytes:
+    """Return the record of the newest block."""
+    return encode([height, header_hash])
+
+
+def decode_head(data: bytes) -> tuple[int, bytes]:
+    """Return the newest block's height and header hash.  Raises EncodingError."""
+    match decode(data):
+        case [int(height), bytes(header_hash)] if 0 <= height <= keyspace.HEIGHT_MAX:
+            return height, header_hash
+        case other:
+            raise EncodingError(f"expected a height and a header hash, got {other!r}")
+
+
 def read_stored_block(snapshot: Snapshot, height: int) -> StoredBlock | None:
     """Return a block with its payloads where they are still held, or None."""
     header_bytes = snapshot.get(keyspace.header(height))
@@ -321,7 +347,3 @@ def _verify_block(store: Store, snapshot: Snapshot, header: Header) -> None:
         raise StoreDamaged(f"{store.path}: an event of height {header.height} is edited: {error}") from error
     if merkle.compute_root(leaves) != header.event_root:
         raise StoreDamaged(f"{store.path}: an event of height {header.height} is missing or edited")
-
-
-def _after(prefix: bytes) -> bytes:
-    return prefix[:-1] + bytes([prefix[-1] + 1])

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar
 from ledger.payloads import PAYLOAD_BYTES_MAX, ContentRef, Payload, compute_content_ref, decode_payload
 from ledger.primitives.encoding import EncodingError, encode
 from ledger.primitives.hashing import tagged_hash
+from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import U32, U64, Bytes32, Bytes64, Length, decode_record, encode_record
 from ledger.primitives.signing import Purpose, is_valid_signature
 from ledger.verdict import Fact, Verdict
@@ -209,6 +210,12 @@ def check_event(registry: Registry, chain_id: bytes, signed: SignedEvent, *, pay
         body = decode_record(kind.body, event.body)
     except EncodingError as error:
         raise EventRefused("event.body_invalid", f"The body is not a {event.type}: {error}.") from error
+    if kind.opens_account and compute_account_id(chain_id, event.key) != event.author:
+        # Else anyone could use up the first nonces of an account that somebody else is about to create.
+        raise EventRefused(
+            "event.author_not_of_key", "The account id is not the one that this chain gives to the event's key.",
+            author=event.author.hex(),
+        )  # fmt: skip
     payload = _check_payload(kind, body, signed.payload, payload_required)
     if not is_valid_signature(event.key, chain_id, Purpose.EVENT, signed.event, signed.signature):
         raise EventRefused(

@@ -1,20 +1,22 @@
 """Genesis: what a chain starts from.  Its hash is the chain id, to which every key, id and signature is bound.
 
-The file is canonical JSON, so that the same genesis always has the same bytes; `atlas init` and `atlas devnet` write it.
+The file is JSON with sorted members, so that the same genesis always has the same bytes; `atlas init` and
+`atlas devnet` write it.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, cast
 
 import orjson
 
 from ledger.primitives.encoding import EncodingError, encode
-from ledger.primitives.fixed_point import checked_add, format_decimal, parse_decimal
+from ledger.primitives.fixed_point import RAW_MAX, DecimalInvalid, format_decimal, parse_decimal
 from ledger.primitives.hashing import tagged_hash
 from ledger.primitives.records import U32, U64, U128, Between, Bytes32, Length, encode_record
 
 GENESIS_VERSION = 1
-VALIDATORS_MIN, VALIDATORS_MAX = 4, 128
+VALIDATORS_MIN, VALIDATORS_MAX = 4, 100
 ALLOCATIONS_MAX = 10_000
 
 
@@ -70,42 +72,81 @@ def encode_genesis_file(genesis: Genesis) -> bytes:
 def decode_genesis_file(data: bytes) -> Genesis:
     """Return the genesis in a JSON file.  Raises GenesisInvalid, naming the member."""
     try:
-        document = cast("dict[str, Any]", orjson.loads(data))
-        genesis = Genesis(
-            allocations=tuple(
-                Allocation(parse_decimal(each["atoms"]), bytes.fromhex(each["key"])) for each in document["allocations"]
-            ),
-            beat_ms=document["beat_ms"],
-            epoch_beats=document["epoch_beats"],
-            name=document["name"],
-            time_ms=document["time_ms"],
-            validators=tuple(bytes.fromhex(key) for key in document["validators"]),
-            version=document["version"],
-        )
-        encode_record(genesis)
-    except KeyError as error:
-        raise GenesisInvalid(f"genesis: expected the member {error}, which is missing") from error
-    except (ValueError, TypeError, AttributeError, EncodingError) as error:
-        raise GenesisInvalid(f"genesis: {error}") from error
+        document: object = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise GenesisInvalid(f"genesis: expected a JSON file: {error}") from error
+    members = _members("genesis", document, tuple(field.name for field in fields(Genesis)))
+    genesis = Genesis(
+        allocations=tuple(
+            _allocation(f"allocations[{number}]", each)
+            for number, each in enumerate(_list("allocations", members["allocations"]))
+        ),
+        beat_ms=members["beat_ms"],
+        epoch_beats=members["epoch_beats"],
+        name=members["name"],
+        time_ms=members["time_ms"],
+        validators=tuple(
+            _key(f"validators[{number}]", each)
+            for number, each in enumerate(_list("validators", members["validators"]))
+        ),
+        version=members["version"],
+    )
     verify_genesis(genesis)
     return genesis
+
+
+def _members(where: str, document: object, names: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise GenesisInvalid(f"{where}: expected an object, got a {type(document).__name__}")
+    members = cast("dict[str, Any]", document)
+    missing = sorted(name for name in names if name not in members)
+    unknown = sorted(name for name in members if name not in names)
+    if missing or unknown:
+        raise GenesisInvalid(f"{where}: expected the members {', '.join(names)}; missing {missing}, unknown {unknown}")
+    return members
+
+
+def _list(where: str, value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise GenesisInvalid(f"genesis: {where}: expected a list, got a {type(value).__name__}")
+    return cast("list[object]", value)
+
+
+def _allocation(where: str, value: object) -> Allocation:
+    members = _members(f"genesis: {where}", value, ("atoms", "key"))
+    try:
+        atoms = parse_decimal(members["atoms"]) if type(members["atoms"]) is str else None
+    except DecimalInvalid as error:
+        raise GenesisInvalid(f"genesis: {where}.atoms: {error}") from error
+    if atoms is None:
+        raise GenesisInvalid(f"genesis: {where}.atoms: expected a decimal number as text, got {members['atoms']!r}")
+    return Allocation(atoms, _key(f"{where}.key", members["key"]))
+
+
+def _key(where: str, value: object) -> bytes:
+    if type(value) is not str or not re.fullmatch("[0-9a-f]{64}", value):
+        raise GenesisInvalid(f"genesis: {where}: expected a public key as 64 lower-case hex digits, got {value!r}")
+    return bytes.fromhex(value)
 
 
 def verify_genesis(genesis: Genesis) -> None:
     """Raise GenesisInvalid unless a chain can start from this."""
     if genesis.version != GENESIS_VERSION:
-        raise GenesisInvalid(f"genesis: expected version {GENESIS_VERSION}, got {genesis.version}")
+        raise GenesisInvalid(f"genesis: version: expected {GENESIS_VERSION}, got {genesis.version!r}")
     if not VALIDATORS_MIN <= len(genesis.validators) <= VALIDATORS_MAX:
-        raise GenesisInvalid(f"genesis: expected 4 to 128 validators, got {len(genesis.validators)}")
+        raise GenesisInvalid(
+            f"genesis: validators: expected {VALIDATORS_MIN} to {VALIDATORS_MAX}, got {len(genesis.validators)}"
+        )
+    try:
+        encode_record(genesis)
+    except EncodingError as error:
+        raise GenesisInvalid(f"genesis: {error}") from error
     for what, keys in (
         ("validators", genesis.validators),
         ("allocations", tuple(each.key for each in genesis.allocations)),
     ):
-        for key in keys:
-            if len(key) != 32:
-                raise GenesisInvalid(f"genesis: {what}: expected keys of 32 bytes, got {len(key)}")
         if len(frozenset(keys)) != len(keys):
             raise GenesisInvalid(f"genesis: {what}: a key is named twice")
-    total = 0
-    for each in genesis.allocations:
-        total = checked_add(total, each.atoms)
+    total = sum(each.atoms for each in genesis.allocations)
+    if total > RAW_MAX:
+        raise GenesisInvalid(f"genesis: allocations: expected at most {format_decimal(RAW_MAX)} in all, got more")

@@ -35,6 +35,12 @@ def u64(number: int) -> bytes:
     return number.to_bytes(8, "big")
 
 
+def after(prefix: bytes) -> bytes:
+    """Return the first key above all that start with `prefix`.  Every prefix has a byte below 255: its letters."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes([kept[-1] + 1])
+
+
 # State: accounts, tokens, social.
 
 

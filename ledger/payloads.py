@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ledger.primitives.hashing import tagged_hash
-from ledger.primitives.records import Bytes32, Length, U32, decode_record, encode_record
+from ledger.primitives.records import U32, Bytes32, Length, decode_record, encode_record
 
 SALT_BYTES = 16
 TEXT_BYTES_MAX = 10_000

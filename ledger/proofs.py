@@ -1,10 +1,12 @@
 """Event proofs: a file that shows, offline, that an event has its receipt in the ledger.
 
-The file is canonical JSON and one newline, so any changed byte either breaks the form or changes a value that is checked:
+The file is canonical JSON and one newline, so any changed byte breaks the form or changes a value that is checked:
 
     event, signature   the bytes that the author signed        receipt            the ledger's answer, a leaf of the log
     path               RFC 6962 inclusion path of the receipt   header             commits to the log's root and size
     certificate        a quorum of validators' signatures over the header's hash
+
+`event` and `signature` are empty for what nobody validly signed: derived events, and what was skipped as malformed.
 
 Who may sign is not in the file: it comes from the genesis that the verifier trusts.
 """
@@ -24,12 +26,15 @@ from ledger.primitives.canonical_json import canonical_json
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
 from ledger.primitives.signing import Purpose, SignatureInvalid, verify_signature
+from ledger.reading import Snapshot
 from ledger.receipts import Receipt, decode_receipt
-from ledger.store import Snapshot
 
 PROOF_VERSION = 1
 PROOF_BYTES_MAX = 1024 * 1024
-PATH_MAX = 64
+PATH_MAX = 65
+"""No path in a log of at most 2**64 - 1 receipts is longer."""
+NOBODY = bytes(32)
+"""The author in receipts of derived events and of what could not be decoded."""
 
 VerifyCertificate: TypeAlias = Callable[[int, bytes, bytes], None]
 """(height, header hash, certificate bytes): raises ValueError unless a quorum of the genesis validators signed."""
@@ -47,7 +52,7 @@ class ProofUnavailable(LookupError):
 class Proven:
     """What a valid proof shows."""
 
-    event: Event | None  # None for events that the state machine derived
+    event: Event | None  # None for derived events, and for what was skipped as malformed
     event_id: bytes
     receipt: Receipt
     header: Header
@@ -64,7 +69,8 @@ def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> b
     log_index = int.from_bytes(place, "big")
     receipt_bytes = snapshot.get(keyspace.receipt(log_index))
     assert receipt_bytes is not None, f"receipt {log_index} is missing"
-    height = decode_receipt(receipt_bytes).height
+    receipt = decode_receipt(receipt_bytes)
+    height = receipt.height
     # A later certificate serves as well: its log holds all earlier receipts.
     for at in range(height, head_height + 1):
         certificate = snapshot.get(keyspace.certificate(at))
@@ -81,7 +87,7 @@ def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> b
         assert node is not None, f"log node {level}/{index} is missing"
         return node
 
-    stored_bytes = snapshot.get(keyspace.event(log_index))
+    stored_bytes = snapshot.get(keyspace.event(log_index)) if receipt.author != NOBODY else None
     stored = None if stored_bytes is None else decode_record(StoredEvent, stored_bytes)
     document = {
         "certificate": certificate.hex(),
@@ -99,9 +105,9 @@ def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: Verify
     """Check a proof file against a genesis, with nothing else.  Raises ProofInvalid."""
     document = _decode_document(data)
     try:
-        header_bytes = _hex(document, "header")
+        header_bytes = _hex_bytes("header", document["header"])
         header = decode_header(header_bytes)
-        receipt_bytes = _hex(document, "receipt")
+        receipt_bytes = _hex_bytes("receipt", document["receipt"])
         receipt = decode_receipt(receipt_bytes)
     except EncodingError as error:
         raise ProofInvalid(f"header or receipt: {error}") from error
@@ -110,18 +116,19 @@ def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: Verify
     if header.validators_hash != compute_validators_hash(genesis.validators):
         raise ProofInvalid("header: names another validator set than the genesis")
     try:
-        verify_certificate(header.height, compute_header_hash(header_bytes), _hex(document, "certificate"))
+        certificate = _hex_bytes("certificate", document["certificate"])
+        verify_certificate(header.height, compute_header_hash(header_bytes), certificate)
     except ValueError as error:
         raise ProofInvalid(f"certificate: {error}") from error
-    path = [bytes.fromhex(node) for node in document["path"]]
+    path = [_hex_bytes("path", node) for node in document["path"]]
     try:
         leaf = merkle.leaf_hash(receipt_bytes)
         merkle.verify_inclusion(leaf, receipt.log_index, header.log_size, tuple(path), header.log_root)
     except ValueError as error:
         raise ProofInvalid(f"path: {error}") from error
-    event_bytes, signature = _hex(document, "event"), _hex(document, "signature")
+    event_bytes, signature = (_hex_bytes(member, document[member]) for member in ("event", "signature"))
     if not event_bytes and not signature:
-        if receipt.author != bytes(32):
+        if receipt.author != NOBODY:
             raise ProofInvalid("event: missing, though the receipt names an author")
         return Proven(None, receipt.event_id, receipt, header)
     if compute_event_id(event_bytes) != receipt.event_id:
@@ -146,18 +153,12 @@ def _decode_document(data: bytes) -> dict[str, Any]:
         raise ProofInvalid("expected a proof file in canonical JSON with exactly its seven members")
     if type(document["version"]) is not int or document["version"] != PROOF_VERSION:
         raise ProofInvalid(f"expected proof version {PROOF_VERSION}, got {document['version']!r}")
-    path = document["path"]
-    if type(path) is not list or len(path) > PATH_MAX or not all(_is_hex(node) for node in path):
-        raise ProofInvalid("path: expected a list of lower-case hex texts")
+    if type(document["path"]) is not list or len(cast("list[object]", document["path"])) > PATH_MAX:
+        raise ProofInvalid(f"path: expected a list of at most {PATH_MAX} texts")
     return document
 
 
-def _hex(document: dict[str, Any], member: str) -> bytes:
-    text = document[member]
-    if not _is_hex(text):
+def _hex_bytes(member: str, text: object) -> bytes:
+    if type(text) is not str or len(text) % 2 or any(character not in "0123456789abcdef" for character in text):
         raise ProofInvalid(f"{member}: expected lower-case hex")
     return bytes.fromhex(text)
-
-
-def _is_hex(text: object) -> bool:
-    return type(text) is str and len(text) % 2 == 0 and all(character in "0123456789abcdef" for character in text)

@@ -34,6 +34,15 @@ class Receipt:
     version: int = RECEIPT_VERSION
 
 
+_RECEIPT_MEMBERS: dict[str, type[Any]] = {
+    "author": bytes, "beat": int, "event_id": bytes, "event_type": str, "event_version": int, "explanation": str,
+    "height": int, "index": int, "inputs": dict, "log_index": int, "modules": list, "outcome": str, "verdicts": list,
+    "version": int,
+}  # fmt: skip
+_ALLOWED_MEMBERS: dict[str, type[Any]] = {"allowed": bool, "code": str, "facts": dict}
+_DENIED_MEMBERS: dict[str, type[Any]] = {**_ALLOWED_MEMBERS, "because": str}
+
+
 def encode_receipt(receipt: Receipt) -> bytes:
     """Return the canonical bytes of a receipt; keys are written here in their sorted order."""
     plain: Value = {
@@ -57,15 +66,29 @@ def encode_receipt(receipt: Receipt) -> bytes:
 
 def decode_receipt(data: bytes) -> Receipt:
     """Return the receipt in `data`.  Raises EncodingError."""
-    plain = decode(data)
-    try:
-        fields = cast("dict[str, Any]", plain)
-        verdicts = tuple(_verdict_from_plain(verdict) for verdict in fields.pop("verdicts"))
-        modules = tuple(fields.pop("modules"))
-        receipt = Receipt(verdicts=verdicts, modules=modules, **fields)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise EncodingError(f"expected a receipt, got something else: {error}") from error
-    return receipt
+    members = _members(decode(data), _RECEIPT_MEMBERS)
+    verdicts = tuple(_verdict_from_plain(verdict) for verdict in members.pop("verdicts"))
+    modules = tuple(members.pop("modules"))
+    if not all(type(module) is str for module in modules):
+        raise EncodingError(f"receipt: expected modules of text, got {modules!r}")
+    members["inputs"] = _facts(members["inputs"])
+    return Receipt(verdicts=verdicts, modules=modules, **members)
+
+
+def _members(plain: object, kinds: dict[str, type[Any]]) -> dict[str, Any]:
+    """Return a map that has exactly these members of exactly these types."""
+    if type(plain) is not dict:
+        raise EncodingError(f"receipt: expected a map, got {type(plain).__name__}")
+    members = cast("dict[str, Any]", plain)
+    if len(members) != len(kinds) or any(type(members.get(name)) is not kind for name, kind in sorted(kinds.items())):
+        raise EncodingError(f"receipt: expected the members {sorted(kinds)} with their types, got {sorted(members)}")
+    return members
+
+
+def _facts(facts: dict[str, Any]) -> dict[str, Fact]:
+    if any(type(facts[name]) not in (int, str, bool) for name in sorted(facts)):
+        raise EncodingError("receipt: expected facts that are numbers, texts and truth values")
+    return facts
 
 
 def _sorted_facts(facts: dict[str, Fact]) -> Value:
@@ -81,5 +104,11 @@ def _verdict_to_plain(verdict: Verdict) -> Value:
     return plain
 
 
-def _verdict_from_plain(plain: dict[str, Any]) -> Verdict:
-    return Verdict(plain["allowed"], plain["code"], plain.get("because", ""), plain["facts"])
+def _verdict_from_plain(plain: Any) -> Verdict:
+    is_allowed = _allows(plain)
+    members = _members(plain, _ALLOWED_MEMBERS if is_allowed else _DENIED_MEMBERS)
+    return Verdict(is_allowed, members["code"], members.get("because", ""), _facts(members["facts"]))
+
+
+def _allows(plain: Any) -> bool:
+    return type(plain) is dict and cast("dict[str, Any]", plain).get("allowed") is True

@@ -1,7 +1,7 @@
 """Tokens: balances in atoms, 10**18 to a token.  Events: economics.TokensTransferred.
 
-FLX alone can be transferred.  Conservation: for each token, the sum of all balances is what was issued; here only genesis
-issues.
+FLX alone can be transferred.  Conservation: for each token, the sum of all balances is what was issued; here only
+genesis issues.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Execution: a batch at its place becomes receipts, writes and a header.  Pure: the same inputs give the same bytes.
 
-For each event: admission, then all guards on the overlay, then, if every guard allows it, the transition's writes.  A denied
-event uses up its nonce and leaves a receipt; a skipped one leaves a receipt only.
+For each event: admission, then all guards on the overlay, then, if every guard allows it, the transition's writes.  A
+denied event uses up its nonce and leaves a receipt; a skipped one leaves a receipt only.
 """
 
 from collections.abc import Callable, Iterable

@@ -7,20 +7,12 @@ from collections.abc import Iterator
 
 from ledger import keyspace
 from ledger.primitives.encoding import decode, encode
-from ledger.store import Snapshot
+from ledger.reading import Snapshot
 
 UNDO_BLOCKS = 4_096
 """Reads can be pinned to any of this many last heights."""
 
 _ABSENT, _PRESENT = b"\0", b"\1"
-
-
-class HeightUnavailable(LookupError):
-    """A height above the head, or below the range of undo records."""
-
-    def __init__(self, height: int, lowest: int, head: int) -> None:
-        super().__init__(f"height {height} can't be read here: expected {lowest}..{head}")
-        self.height, self.lowest, self.head = height, lowest, head
 
 
 def encode_undo(height: int, changes: list[tuple[bytes, bytes | None]]) -> list[tuple[bytes, bytes]]:
@@ -60,11 +52,11 @@ class StateAt:
 
     def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) of all state keys with this prefix, in key order, as of the height."""
-        stop = prefix + b"\xff" * 9
-        keys = {key for key, _ in self._snapshot.iterate(prefix, stop, values=False)}
+        keys = {key for key, _ in self._snapshot.iterate(prefix, keyspace.after(prefix), values=False)}
         if not self._is_head:
-            undone = self._snapshot.iterate(keyspace.UNDO + prefix, keyspace.UNDO + stop, values=False)
-            keys.update(key[1:-8] for key, _ in undone)
+            start, stop = keyspace.UNDO + prefix, keyspace.UNDO + keyspace.after(prefix)
+            undone = (key[1:-8] for key, _ in self._snapshot.iterate(start, stop, values=False))
+            keys.update(key for key in undone if key.startswith(prefix))
         for key in sorted(keys):
             value = self.get(key)
             if value is not None:

@@ -150,6 +150,7 @@ FORGED = frozenset(
         "event.malformed",
         "event.too_large",
         "event.type_unknown",
+        "event.author_not_of_key",
         "event.body_invalid",
         "event.signature_invalid",
         "event.payload_mismatch",

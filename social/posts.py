@@ -1,6 +1,6 @@
 """Posts and replies.  Events: content.PostPublished, content.ReplyPublished.
 
-The text is the event's payload; the ledger holds its salted hash.  A post's id is the id of the event that published it.
+The text is the event's payload; the ledger holds its salted hash.  A post's id is that of the event that published it.
 """
 
 from collections.abc import Iterator

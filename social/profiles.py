@@ -1,7 +1,7 @@
 """Handles and profiles.  Events: identity.HandleClaimed, identity.ProfileUpdated.
 
-A handle is public and on the ledger.  A profile's name and biography are payload, so they can be erased; the text of the
-payload is a JSON object with the members `bio` and `display_name`.
+A handle is public and on the ledger.  A profile's name and biography are payload, so they can be erased; the text of
+the payload is a JSON object with the members `bio` and `display_name`.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Likes.  Events: graph.ContentLiked, graph.LikeWithdrawn.  One like per account and post; a withdrawal ends its effect."""
+"""Likes.  Events: graph.ContentLiked, graph.LikeWithdrawn.
+
+One like per account and post; a withdrawal ends its effect.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """What a handler works with: the node's services, finality, and reading at a height."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,8 +11,8 @@ from client_api.finality import Finality
 from client_api.services import NodeServices
 from ledger import keyspace
 from ledger.block import Header, compute_header_hash, decode_header
-from ledger.primitives.encoding import decode
-from ledger.store import Snapshot
+from ledger.chain import decode_head
+from ledger.reading import Snapshot
 from ledger.undo import StateAt
 
 
@@ -58,14 +58,14 @@ class Context:
         self.openapi: dict[str, Any] = {}
 
     @contextmanager
-    def read(self, at: int | None = None) -> Iterator[Reading]:
+    def read(self, at: int | None = None) -> Generator[Reading]:
         """Give the ledger as of height `at`, or as of the head.  Raises StaleHeight."""
         with self.chain.store.snapshot() as snapshot:
             head_data = snapshot.get(keyspace.META_HEAD)
             floor_data = snapshot.get(keyspace.META_UNDO_FLOOR)
-            assert head_data is not None and floor_data is not None, "the store has a head"
-            head, _ = decode(head_data)  # type: ignore[misc]
-            assert isinstance(head, int)
+            assert head_data is not None, "the store has a head"
+            assert floor_data is not None, "the store has a lowest readable height"
+            head, _ = decode_head(head_data)
             floor = int.from_bytes(floor_data, "big")
             height = head if at is None else at
             if not floor <= height <= head:

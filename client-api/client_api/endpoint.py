@@ -1,7 +1,7 @@
 """An endpoint, declared once: route, input check, error answers and OpenAPI are made from this value.
 
-Handlers see pydantic models and the `Context`; only `server.py` knows aiohttp.  A handler returns plain data of the shape
-of `answer`; that it has this shape is checked in tests, not on the hot path.
+Handlers see pydantic models and the `Context`; only `server.py` knows aiohttp.  A handler returns plain data of the
+shape of `answer`; that it has this shape is checked in tests, not on the hot path.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,12 +15,12 @@ from client_api.errors import ClientError
 
 
 class Model(BaseModel):
-    """A frozen model that refuses unknown members."""
+    """A frozen model that refuses unknown members, and numbers or texts in each other's place."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Nothing(Model):
+class NoQuery(Model):
     """No parameters."""
 
 
@@ -51,7 +51,7 @@ class Endpoint:
     domain: str
     answer: type[Model]
     handle: Handler
-    query: type[Model] = Nothing  # path and query parameters together
+    query: type[Model] = NoQuery  # path and query parameters together
     body: type[Model] | None = None
     errors: tuple[type[ClientError], ...] = ()
     status: int = 200

@@ -41,7 +41,7 @@ class BodyTooLarge(ClientError):
 
 class UnsupportedMediaType(ClientError):
     code, status, title = "media-type", 415, "The body is not JSON"
-    remedy = "Send Content-Type: application/json."
+    remedy = "Send Content-Type: application/json, uncompressed."
 
 
 class WrongHost(ClientError):
@@ -56,6 +56,17 @@ class NotFound(ClientError):
 
 class MethodNotAllowed(ClientError):
     code, status, title = "method-not-allowed", 405, "The path does not take this method"
+    remedy = "Use a method that the Allow header names."
+
+
+class BodyTooSlow(ClientError):
+    code, status, title = "body-too-slow", 408, "The body did not arrive in time"
+    remedy = "Send the body at once, with the Content-Length that it has."
+
+
+class InternalError(ClientError):
+    code, status, title = "internal", 500, "The node failed to answer"
+    remedy = "The fault is the node's: its log says what happened.  Nothing was changed by a request that only reads."
 
 
 class EventUnknown(ClientError):

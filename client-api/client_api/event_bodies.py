@@ -1,7 +1,7 @@
 """Event bodies between JSON and records: ids as text, big numbers as digits, payload references filled in."""
 
 import dataclasses
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from client_api.errors import InvalidRequest
 from ledger.events import EventType
@@ -10,6 +10,7 @@ from ledger.primitives.encoding import EncodingError
 from ledger.primitives.ids import IdInvalid, IdKind, decode_id
 from ledger.primitives.records import encode_record
 
+UNKNOWN_NAMED_MAX = 10
 _ID_KINDS = (IdKind.ACCOUNT, IdKind.EVENT, IdKind.POST)
 
 
@@ -27,9 +28,10 @@ def body_from_json(kind: EventType[Any], members: dict[str, Any], content: Conte
             given[name] = content
     unknown, missing = sorted(set(given) - fields), sorted(fields - set(given))
     if unknown or missing:
+        expected = sorted(name for name in fields if hints[name] is not ContentRef)
         raise InvalidRequest(
-            f"body: expected the members {sorted(name for name in fields if hints[name] is not ContentRef)}; "
-            f"unknown {unknown}, missing {[name for name in missing if hints[name] is not ContentRef]}"
+            f"body: expected the members {expected}; "
+            f"unknown {[name[:40] for name in unknown[:UNKNOWN_NAMED_MAX]]}, missing {missing}"
         )
     body = kind.body(**{name: _value(f"body.{name}", hints[name], given[name]) for name in sorted(given)})
     try:
@@ -47,9 +49,10 @@ def _value(where: str, hint: Any, value: Any) -> Any:
     if hint is str and type(value) is not str:
         raise InvalidRequest(f"{where}: expected text, got {type(value).__name__}")
     if getattr(hint, "__origin__", None) is tuple:
-        if type(value) is not list or not all(type(item) is str for item in value):
+        items = cast("list[object]", value) if type(value) is list else [None]
+        if not all(type(item) is str for item in items):
             raise InvalidRequest(f"{where}: expected a list of texts")
-        return tuple(value)
+        return tuple(items)
     return value
 
 
@@ -58,7 +61,7 @@ def _integer(where: str, value: Any) -> int:
         return value
     if type(value) is str and value.isascii() and value.isdigit() and len(value) <= 39:
         return int(value)
-    raise InvalidRequest(f"{where}: expected an integer, or its decimal digits as text, got {value!r}")
+    raise InvalidRequest(f"{where}: expected an integer, or its decimal digits as text, got {str(value)[:80]!r}")
 
 
 def _bytes(where: str, value: Any) -> bytes:

@@ -1,11 +1,12 @@
 """The ledger explorer: head, blocks, events with filters, one event, proofs."""
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from client_api.context import Context, Reading
-from client_api.endpoint import Endpoint, Json, Model, Reply
+from client_api.endpoint import Endpoint, Json, Model, NoQuery, Reply
 from client_api.errors import BlockUnknown, CursorInvalid, EventUnknown, ProofNotReady, StaleHeight
 from client_api.listing import open_listing, read_page
 from client_api.paging import LIMIT_DEFAULT, LIMIT_MAX, hash_filter
@@ -22,6 +23,7 @@ from ledger import keyspace
 from ledger.block import Header, StoredEvent, compute_header_hash, decode_header
 from ledger.events import Event
 from ledger.primitives.canonical_json import record_to_json_value
+from ledger.primitives.encoding import EncodingError
 from ledger.primitives.ids import IdKind, encode_id
 from ledger.primitives.records import decode_record
 from ledger.proofs import ProofUnavailable, make_event_proof
@@ -29,10 +31,6 @@ from ledger.receipts import Receipt, decode_receipt
 
 Limit = Annotated[int, Field(ge=1, le=LIMIT_MAX)]
 Height = Annotated[int, Field(ge=0, le=2**63 - 1)]
-
-
-class NoQuery(Model):
-    pass
 
 
 class HeaderShape(Model):
@@ -179,8 +177,8 @@ class EventQuery(Model):
 class SignedShape(Model):
     event: str
     signature: str
-    fields: dict[str, Any]
-    body: dict[str, Any]
+    fields: dict[str, Any] | None = Field(description="null when execution skipped the event as malformed")
+    body: dict[str, Any] | None
 
 
 class EventAnswer(Model):
@@ -195,17 +193,15 @@ async def get_event(context: Context, query: EventQuery, body: None) -> Json:
     event_id = parse_event_id(query.event_id)
     with context.read() as reading:
         receipt, stored = _find_event(reading, event_id)
-        payload = None if stored is None or stored.content is None else reading.snapshot.get(
-            keyspace.payload(stored.content)
-        )  # fmt: skip
+        content = None if stored is None else stored.content
+        payload = None if content is None else reading.snapshot.get(keyspace.payload(content))
         return {
             "receipt": receipt_to_json(receipt),
             "signed": None if stored is None else _signed_to_json(context, stored),
             "payload": None if payload is None else payload.hex(),
-            "payload_erased": stored is not None and stored.content is not None and payload is None
-            and receipt.outcome == "applied",
+            "payload_erased": content is not None and payload is None and receipt.outcome == "applied",
             "ledger": reading.anchor(),
-        }  # fmt: skip
+        }
 
 
 def _find_event(reading: Reading, event_id: bytes) -> tuple[Receipt, StoredEvent | None]:
@@ -220,13 +216,14 @@ def _find_event(reading: Reading, event_id: bytes) -> tuple[Receipt, StoredEvent
 
 
 def _signed_to_json(context: Context, stored: StoredEvent) -> Json:
-    event = decode_record(Event, stored.event)
-    kind = context.chain.registry.find(event.type, event.version)
-    assert kind is not None, f"event type {event.type} is in the ledger"
-    fields = record_to_json_value(event)
-    body = record_to_json_value(decode_record(kind.body, event.body))
-    assert isinstance(fields, dict)
-    fields["author"] = account_text(event.author)
+    fields: Any = None
+    body: Any = None
+    with suppress(EncodingError):  # an event that execution skipped may be malformed
+        event = decode_record(Event, stored.event)
+        fields = record_to_json_value(event)
+        fields["author"] = account_text(event.author)
+        kind = context.chain.registry.find(event.type, event.version)
+        body = None if kind is None else record_to_json_value(decode_record(kind.body, event.body))
     return {"event": stored.event.hex(), "signature": stored.signature.hex(), "fields": fields, "body": body}
 
 
@@ -257,8 +254,8 @@ ENDPOINTS = (
     Endpoint("GET", "/ledger/head", "getHead", "The newest block.", "ledger", HeadAnswer, get_head, query=NoQuery),
     Endpoint("GET", "/ledger/blocks/{height}", "getBlock", "A block's header, certificate and event ids.", "ledger",
              BlockAnswer, get_block, query=BlockQuery, errors=(BlockUnknown,)),
-    Endpoint("GET", "/ledger/events", "listEvents", "Receipts, newest first, with filters and stable cursors.", "ledger",
-             EventsAnswer, list_events, query=EventsQuery, errors=(CursorInvalid, StaleHeight)),
+    Endpoint("GET", "/ledger/events", "listEvents", "Receipts, newest first, with filters and stable cursors.",
+             "ledger", EventsAnswer, list_events, query=EventsQuery, errors=(CursorInvalid, StaleHeight)),
     Endpoint("GET", "/ledger/events/{event_id}", "getEvent",
              "One event: what was signed, inputs, guard verdicts, outcome, explanation.", "ledger",
              EventAnswer, get_event, query=EventQuery, errors=(EventUnknown,)),

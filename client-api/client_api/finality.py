@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from client_api.services import NodeServices
-from ledger.receipts import Receipt
+from ledger.receipts import SKIPPED, Receipt
 from ledger.transition import Executed
 from ledger.verdict import Verdict
 
@@ -74,7 +74,8 @@ class Finality:
 
     def _take_block(self, executed: Executed) -> None:
         for receipt in executed.receipts:
-            self._resolve(receipt.event_id, receipt)
+            if receipt.outcome != SKIPPED:  # a skipped event may still come in its turn, or drops out as lost
+                self._resolve(receipt.event_id, receipt)
         for listener in self._listeners:
             listener(executed)
 

@@ -4,14 +4,14 @@ import asyncio
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from client_api.context import Context, Reading
-from client_api.endpoint import Endpoint, Json, Model
+from client_api.endpoint import Endpoint, Json, Model, NoQuery
 from client_api.errors import (
     AccountUnknown,
-    Busy,
     BodyTooLarge,
+    Busy,
     EventConflict,
     EventRejected,
     EventUnknown,
@@ -41,7 +41,7 @@ from ledger.identity import read_account, read_nonce
 from ledger.payloads import PAYLOAD_BYTES_MAX, SALT_BYTES, TEXT_BYTES_MAX, Payload, compute_content_ref, encode_payload
 from ledger.primitives.ids import IdKind, compute_account_id, encode_id
 from ledger.primitives.signing import Purpose, signed_digest
-from ledger.receipts import Receipt, decode_receipt
+from ledger.receipts import SKIPPED, Receipt, decode_receipt
 from ledger.transition import preview_event
 from ledger.verdict import Verdict
 
@@ -95,14 +95,6 @@ class NodeCard(Model):
     event_types: list[str]
     limits: dict[str, int]
     ledger: Anchor
-
-
-class AtQuery(Model):
-    at: Annotated[int, Field(ge=0)] | None = None
-
-
-class NoQuery(Model):
-    pass
 
 
 async def get_node(context: Context, query: NoQuery, body: None) -> Json:
@@ -303,7 +295,7 @@ class SubmitAnswer(Model):
 
 
 async def submit_events(context: Context, query: SubmitQuery, body: SubmitBody) -> Json:
-    """A definite answer for each event: accepted with an id to watch, final with its receipt, or refused with the reason."""
+    """A definite answer for each event: accepted with an id to watch, final with its receipt, or refused and why."""
     events = [
         SignedEvent(
             bytes.fromhex(item.event),
@@ -328,10 +320,15 @@ async def submit_events(context: Context, query: SubmitQuery, body: SubmitBody) 
 
 
 def _expect(context: Context, ids: list[bytes]) -> "dict[bytes, asyncio.Future[Receipt | Verdict]]":
+    waiting: dict[bytes, asyncio.Future[Receipt | Verdict]] = {}
     try:
-        return {event_id: context.finality.expect(event_id) for event_id in ids}
+        for event_id in dict.fromkeys(ids):
+            waiting[event_id] = context.finality.expect(event_id)
     except TooManyWaiters as error:
+        for event_id, future in waiting.items():
+            context.finality.forget(event_id, future)
         raise Busy(str(error)) from error
+    return waiting
 
 
 async def _answer(
@@ -340,14 +337,17 @@ async def _answer(
     submitted: list[Submitted],
     waiting: "dict[bytes, asyncio.Future[Receipt | Verdict]]",
 ) -> Json:
-    results: list[Json] = []
-    for event_id, answer in zip(ids, submitted, strict=True):
-        if not answer.accepted:
-            results.append(_refused(context, event_id, answer, alone=len(ids) == 1))
-        elif event_id in waiting:
-            results.append(await _wait_final(event_id, waiting[event_id]))
-        else:
-            results.append({"event_id": event_text(event_id), "status": "accepted", "receipt": None, "verdict": None})
+    answers = list(zip(ids, submitted, strict=True))
+    awaited = [waiting[event_id] for event_id, answer in answers if answer.accepted and event_id in waiting]
+    if awaited:
+        await asyncio.wait(awaited, timeout=FINAL_WAIT_S)
+    alone = len(ids) == 1
+    results = [
+        _accepted(event_id, waiting.get(event_id), alone=alone)
+        if answer.accepted
+        else _refused(context, event_id, answer, alone=alone)
+        for event_id, answer in answers
+    ]
     with context.read() as reading:
         return {"results": results, "ledger": reading.anchor()}
 
@@ -355,43 +355,33 @@ async def _answer(
 def _refused(context: Context, event_id: bytes, answer: Submitted, *, alone: bool) -> Json:
     """An event that was executed before is answered with its receipt: sending it twice is no error."""
     known = find_receipt(context, event_id)
-    if known is not None:
-        return {
-            "event_id": event_text(event_id),
-            "status": "final",
-            "receipt": receipt_to_json(known),
-            "verdict": None,
-        }
+    if known is not None and known.outcome != SKIPPED:
+        return _result(event_id, "final", receipt=known)
     verdict = answer.verdict
     assert verdict is not None
     if alone:
         kind = EventConflict if verdict.code in CONFLICTS else Busy if verdict.code in BUSY else EventRejected
         raise kind(verdict.because, code=verdict.code, verdict=verdict_to_json(verdict), event_id=event_text(event_id))
-    return {
-        "event_id": event_text(event_id),
-        "status": "refused",
-        "receipt": None,
-        "verdict": verdict_to_json(verdict),
-    }
+    return _result(event_id, "refused", verdict=verdict)
 
 
-async def _wait_final(event_id: bytes, future: "asyncio.Future[Receipt | Verdict]") -> Json:
-    try:
-        outcome = await asyncio.wait_for(asyncio.shield(future), FINAL_WAIT_S)
-    except TimeoutError as error:
-        raise FinalityTimeout(f"not final after {FINAL_WAIT_S:.0f} s", event_id=event_text(event_id)) from error
-    if isinstance(outcome, Verdict):
-        return {
-            "event_id": event_text(event_id),
-            "status": "refused",
-            "receipt": None,
-            "verdict": verdict_to_json(outcome),
-        }
+def _accepted(event_id: bytes, future: "asyncio.Future[Receipt | Verdict] | None", *, alone: bool) -> Json:
+    if future is not None and future.done():
+        outcome = future.result()
+        if isinstance(outcome, Verdict):
+            return _result(event_id, "refused", verdict=outcome)
+        return _result(event_id, "final", receipt=outcome)
+    if future is not None and alone:
+        raise FinalityTimeout(f"not final after {FINAL_WAIT_S:.0f} s", event_id=event_text(event_id))
+    return _result(event_id, "accepted")
+
+
+def _result(event_id: bytes, status: str, *, receipt: Receipt | None = None, verdict: Verdict | None = None) -> Json:
     return {
         "event_id": event_text(event_id),
-        "status": "final",
-        "receipt": receipt_to_json(outcome),
-        "verdict": None,
+        "status": status,
+        "receipt": None if receipt is None else receipt_to_json(receipt),
+        "verdict": None if verdict is None else verdict_to_json(verdict),
     }
 
 
@@ -417,12 +407,13 @@ class ReceiptAnswer(Model):
 
 async def get_receipt(context: Context, query: ReceiptQuery, body: None) -> Json:
     event_id = parse_event_id(query.event_id)
+    waits = context.services.is_waiting(event_id)  # asked first: an event leaves the mempool when it is in the ledger
     receipt = find_receipt(context, event_id)
     lost = context.finality.why_lost(event_id)
-    if receipt is not None:
+    if waits and (receipt is None or receipt.outcome == SKIPPED):
+        status, receipt = "pending", None  # an event that was skipped may still come in its turn
+    elif receipt is not None:
         status = "final"
-    elif context.services.is_waiting(event_id):
-        status = "pending"
     elif lost is not None:
         status = "refused"
     else:
@@ -438,6 +429,10 @@ async def get_receipt(context: Context, query: ReceiptQuery, body: None) -> Json
 
 
 class OpenApi(Model):
+    """The description that this is part of."""
+
+    model_config = ConfigDict(extra="allow")
+
     openapi: str
 
 
@@ -463,5 +458,3 @@ ENDPOINTS = (
     Endpoint("GET", "/openapi.json", "getOpenApi", "This API's description.", "gateway", OpenApi, get_openapi,
              query=NoQuery),
 )  # fmt: skip
-
-

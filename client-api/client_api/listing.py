@@ -1,6 +1,6 @@
 """Walking an index from new to old, a page at a time, pinned to a height."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -25,7 +25,7 @@ class Page:
 @contextmanager
 def open_listing(
     context: Context, cursor: str | None, filter_hash: bytes, at: int | None
-) -> Iterator[tuple[Reading, int | None, int | None]]:
+) -> Generator[tuple[Reading, int | None, int | None]]:
     """Give (reading, before, after): pinned by the cursor's height, else by `at`, else the head."""
     found = None if cursor is None else decode_cursor(cursor, filter_hash)
     with context.read(at if found is None else found.height) as reading:
@@ -42,13 +42,14 @@ def read_page(
     keep: Callable[[int, bytes], bool] = lambda index, value: True,
 ) -> Page:
     """Return one page of an index whose keys are `prefix` and a log index."""
-    low = 0 if after is None else after + 1
-    high = reading.header.log_size if before is None else min(before, reading.header.log_size)
+    size = reading.header.log_size
+    low = 0 if after is None else min(after + 1, size)
+    high = size if before is None else min(before, size)
     backward = after is None
     found = reading.snapshot.iterate(prefix + keyspace.u64(low), prefix + keyspace.u64(high), reverse=backward)
     entries: list[tuple[int, bytes]] = []
     more = False
-    last = None
+    last = high if backward else low - 1
     for key, value in islice(found, SCANNED_MAX):
         index = last = int.from_bytes(key[-8:], "big")
         if not keep(index, value):
@@ -59,14 +60,14 @@ def read_page(
         entries.append((index, value))
     else:
         more = next(found, None) is not None
-    indexes = [index for index, _ in entries]
+    # A full page ends at its last entry; one that ended early, at the last that was looked at.
+    edge = entries[-1][0] if len(entries) == limit else last
     if backward:
-        if more and len(entries) < limit and last is not None:
-            indexes.append(last)  # the scan's bound ended the page: go on below the last entry looked at
+        lowest, highest = edge, entries[0][0] if entries else max(high - 1, 0)
         older, newer = more, before is not None
     else:
         entries.reverse()
-        indexes.reverse()
+        lowest, highest = entries[-1][0] if entries else low, edge
         older, newer = True, more
-    following, preceding = make_cursors(indexes, filter_hash, reading.height, older=older, newer=newer)
+    following, preceding = make_cursors(lowest, highest, filter_hash, reading.height, older=older, newer=newer)
     return Page(entries, following, preceding)

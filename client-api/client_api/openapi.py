@@ -1,5 +1,9 @@
-"""OpenAPI 3.1, made from the route table.  The committed `openapi.json` is the contract; CI makes it again and compares."""
+"""OpenAPI 3.1, made from the route table.  The committed `openapi.json` is the contract; a test makes it again.
 
+python -m client_api.openapi > client-api/openapi.json
+"""
+
+import sys
 from typing import Any
 
 import orjson
@@ -8,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from client_api.endpoint import Endpoint, Model
 from client_api.errors import ClientError, InvalidRequest
 
+NO_DEFAULT = ("default", None)
 REF = "#/components/schemas/{model}"
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -40,6 +45,7 @@ STREAM_PATH: dict[str, Any] = {
             "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
             "400": {"$ref": "#/components/responses/problem"},
             "421": {"$ref": "#/components/responses/problem"},
+            "500": {"$ref": "#/components/responses/problem"},
             "503": {"$ref": "#/components/responses/problem"},
         },
     }
@@ -94,9 +100,9 @@ def _operation(endpoint: Endpoint, names: Any) -> dict[str, Any]:
         str(endpoint.status): {"description": "Done.", "content": {endpoint.content_type: answer}}
     }
     errors: list[type[ClientError]] = [InvalidRequest, *endpoint.errors]
-    statuses = {error.status for error in errors} | {421}
+    statuses = {error.status for error in errors} | {421, 500}
     if endpoint.body is not None:
-        statuses |= {413, 415}
+        statuses |= {408, 413, 415}
     for status in sorted(statuses):
         responses[str(status)] = {"$ref": "#/components/responses/problem"}
     operation: dict[str, Any] = {
@@ -130,8 +136,19 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 def _without_null(member: dict[str, Any]) -> dict[str, Any]:
     """An optional parameter is absent, never null."""
-    kept = {key: value for key, value in member.items() if key not in ("title", "default", "anyOf")}
+    kept = {key: value for key, value in member.items() if key not in ("title", "anyOf") and (key, value) != NO_DEFAULT}
     for choice in member.get("anyOf", ()):
         if choice != {"type": "null"}:
             kept |= choice
     return kept
+
+
+def main() -> None:
+    """Write the contract to standard output."""
+    from client_api.routes import ENDPOINTS  # the routes import this module's neighbours; only this command needs them
+
+    sys.stdout.buffer.write(encode_openapi(make_openapi(ENDPOINTS)))
+
+
+if __name__ == "__main__":
+    main()

@@ -44,14 +44,9 @@ def decode_cursor(text: str, filter_hash: bytes) -> Cursor:
 
 
 def make_cursors(
-    indexes: list[int], filter_hash: bytes, height: int, *, older: bool, newer: bool
+    lowest: int, highest: int, filter_hash: bytes, height: int, *, older: bool, newer: bool
 ) -> tuple[str | None, str | None]:
-    """Return (next, prev) of a page that shows these log indexes, newest first; None where nothing follows."""
-    if not indexes:
-        return None, None
-    following = Cursor(None, indexes[-1], filter_hash, height) if older else None
-    preceding = Cursor(indexes[0], None, filter_hash, height) if newer else None
-    return (
-        None if following is None else encode_cursor(following),
-        None if preceding is None else encode_cursor(preceding),
-    )
+    """Return (next, prev) of a page that covers these log indexes; None where nothing follows."""
+    following = encode_cursor(Cursor(None, lowest, filter_hash, height)) if older else None
+    preceding = encode_cursor(Cursor(highest, None, filter_hash, height)) if newer else None
+    return following, preceding

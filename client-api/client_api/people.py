@@ -1,6 +1,6 @@
 """Feed, posts, profiles and wallets."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import orjson
 from pydantic import Field
@@ -186,7 +186,8 @@ def _read_description(reading: Reading, account_id: bytes) -> tuple[dict[str, An
         return {"bio": text}, False
     if not isinstance(found, dict):
         return {"bio": text}, False
-    return {name: value for name, value in found.items() if type(value) is str}, False
+    members = cast("dict[str, object]", found)
+    return {name: members[name] for name in ("bio", "display_name") if type(members.get(name)) is str}, False
 
 
 class PostsQuery(Model):
@@ -200,6 +201,8 @@ async def list_posts_of(context: Context, query: PostsQuery, body: None) -> Json
     filter_hash = hash_filter("posts", query.account)
     with open_listing(context, query.cursor, filter_hash, query.at) as (reading, before, after):
         account_id = find_account(reading.state, query.account)
+        if read_account(reading.state, account_id) is None:
+            raise AccountUnknown(f"no account {query.account} at height {reading.height}")
         prefix = keyspace.POSTS_OF + account_id
         return _posts_page(reading, read_page(reading, prefix, filter_hash, query.limit, before, after))
 

@@ -10,7 +10,6 @@ from ledger.verdict import Verdict
 from social.profiles import read_handle_owner
 
 
-
 class Anchor(Model):
     """Where an answer was read: the same request at this height gives the same bytes."""
 

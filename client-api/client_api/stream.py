@@ -1,11 +1,11 @@
 """Server-sent events: one message for each receipt, its id the receipt's log index, resumed by Last-Event-ID.
 
-The bodies are hints; the ledger is the truth.  A consumer that falls behind is told so and closed, and resumes from the
-ledger.
+The bodies are hints; the ledger is the truth.  Consumers read from the ledger at their own pace; one that is too far
+behind is told so and closed, one that takes nothing at all is cut off.  Both resume with Last-Event-ID.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import orjson
 
@@ -21,6 +21,9 @@ BACKLOG_MAX = 100_000
 """Receipts that one connection may replay from the ledger after Last-Event-ID."""
 HEARTBEAT_S = 15.0
 READ_AT_ONCE = 256
+WRITE_S_MAX = 30.0
+"""A consumer that takes nothing for so long is cut off."""
+TOO_SLOW = b'event: error\ndata: {"error":"ConsumerTooSlow"}\n\n'
 
 
 class Streams:
@@ -29,7 +32,14 @@ class Streams:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._consumers: set[asyncio.Event] = set()
+        self._closed = False
         context.finality.listen(self._on_block)
+
+    def close(self) -> None:
+        """End every stream: the API stops."""
+        self._closed = True
+        for event in self._consumers:
+            event.set()
 
     def _on_block(self, executed: Executed) -> None:
         for event in self._consumers:
@@ -53,20 +63,26 @@ class Streams:
             )
         return first
 
-    async def follow(self, first: int, types: frozenset[str]) -> AsyncIterator[bytes]:
-        """Yield messages from log index `first` on, for ever; comments when nothing happens.  Raises Busy."""
+    def verify_room(self) -> None:
+        """Raise Busy when as many consumers are connected as may be."""
         if len(self._consumers) >= CONSUMERS_MAX:
             raise Busy(f"{CONSUMERS_MAX} consumers are connected already")
+
+    async def follow(self, first: int, types: frozenset[str]) -> AsyncGenerator[bytes]:
+        """Yield messages from log index `first` on, until the API stops; comments when nothing happens."""
         news = asyncio.Event()
         self._consumers.add(news)
         try:
-            while True:
+            while not self._closed:
                 news.clear()
-                messages, more = self._read(first, types)
-                first += more
+                messages, count, behind = self._read(first, types)
+                first += count
                 if messages:
                     yield messages
-                if more == READ_AT_ONCE:
+                if behind > BACKLOG_MAX:
+                    yield TOO_SLOW
+                    return
+                if count == READ_AT_ONCE:
                     continue
                 try:
                     await asyncio.wait_for(news.wait(), HEARTBEAT_S)
@@ -75,12 +91,13 @@ class Streams:
         finally:
             self._consumers.discard(news)
 
-    def _read(self, first: int, types: frozenset[str]) -> tuple[bytes, int]:
-        """Return the messages of up to READ_AT_ONCE receipts, and how many receipts were read."""
+    def _read(self, first: int, types: frozenset[str]) -> tuple[bytes, int, int]:
+        """Return the messages of up to READ_AT_ONCE receipts, how many were read, and how many there were."""
         messages: list[bytes] = []
         count = 0
         with self._context.read() as reading:
-            stop = min(first + READ_AT_ONCE, reading.header.log_size)
+            behind = reading.header.log_size - first
+            stop = first + min(READ_AT_ONCE, behind)
             for key, data in reading.snapshot.iterate(keyspace.receipt(first), keyspace.receipt(stop)):
                 count += 1
                 receipt = decode_receipt(data)
@@ -89,4 +106,4 @@ class Streams:
                 index = int.from_bytes(key[-8:], "big")
                 document = orjson.dumps(receipt_to_json(receipt))
                 messages.append(b"id: %d\nevent: %s\ndata: %s\n\n" % (index, receipt.event_type.encode(), document))
-        return b"".join(messages), count
+        return b"".join(messages), count, behind
