@@ -168,6 +168,13 @@ class Mempool:
                 lost.append((rival.event_id, verdict))
         return lost
 
+    def remove_skipped(self, skipped: Iterable[tuple[bytes, Verdict]]) -> list[tuple[bytes, Verdict]]:
+        """Forget what a block skipped and no later one can execute; return it with the reason."""
+        lost = [(event_id, verdict) for event_id, verdict in skipped if event_id in self._by_id]
+        for event_id, _ in lost:
+            self._drop(self._by_id[event_id])
+        return lost
+
     def remove_expired(self, beat: int) -> list[tuple[bytes, Verdict]]:
         """Forget what a primary would not propose any more at this beat; return it with the reason."""
         expired = [checked for checked in self._by_id.values() if checked.event.expires_beat <= beat]

@@ -238,6 +238,11 @@ class Node:
             if receipt.outcome != SKIPPED and executed.stored[number] is not None
         ]
         lost = self.mempool.remove_executed(done)
+        lost += self.mempool.remove_skipped(
+            (receipt.event_id, receipt.verdicts[0])
+            for receipt in executed.receipts
+            if receipt.outcome == SKIPPED and receipt.verdicts[0].code != "event.nonce_gap"
+        )
         if executed.receipts and executed.stored[0] is None:  # a beat began
             lost += self.mempool.remove_expired(header.beat)
         self.relay.forget([event_id for event_id, _, _ in done] + [event_id for event_id, _ in lost])

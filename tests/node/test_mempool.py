@@ -13,6 +13,7 @@ from ledger.events import CheckedEvent, SignedEvent, check_event
 from ledger.identity import IdentityCreated
 from ledger.receipts import SKIPPED
 from ledger.transition import Executed
+from ledger.verdict import deny
 from node import mempool
 from node.mempool import ACCOUNT_EVENTS_MAX, Accepted, Answer, Mempool, Refused
 from social.follows import AccountFollowed
@@ -343,3 +344,14 @@ class EveryEventHasOneFate(RuleBasedStateMachine):
 
 EveryEventHasOneFate.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
 TestEveryEventHasOneFate = EveryEventHasOneFate.TestCase
+
+
+def test_what_a_block_skipped_for_good_is_told_and_forgotten(world: World, pool: Mempool) -> None:
+    event = post(world)
+    add(world, pool, event)
+    verdict = deny("event.expired", "It has expired.")
+
+    lost = pool.remove_skipped([(event.event_id, verdict), (bytes(32), verdict)])
+
+    assert lost == [(event.event_id, verdict)]
+    assert len(pool) == 0
