@@ -16,7 +16,8 @@ $(READY): requirements-dev.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is missing: install the package python3.11 (Debian: python3.11-venv too)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python's venv is missing: install the package python3.11-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --require-hashes -r requirements-dev.lock
+	@# Wheels only, so that no compiler is needed; these two are pure Python and come as source alone.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --only-binary=:all: --no-binary=python-baseconv,varint --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@# libp2p pulls in trio-typing, whose stub folders hide trio's own types.
 	rm -rf $(VENV)/lib/python3.11/site-packages/trio-stubs $(VENV)/lib/python3.11/site-packages/outcome-stubs
