@@ -18,7 +18,10 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ledger import keyspace
+from ledger.block import compute_header_hash
 from ledger.genesis import compute_chain_id, decode_genesis_file
+from ledger.store import Store
 from node.devnet import SAMPLE, Devnet
 from node.loader import Loader, make_authors, read_posts
 from node.modules import make_registry
@@ -75,6 +78,17 @@ def verify(folder: Path, environment: dict[str, str]) -> dict[str, Any]:
     return found
 
 
+def read_header_hash(folder: Path, height: int) -> str:
+    """Return the hash of a stopped node's header, which its replay has found right."""
+    store = Store(folder / "data" / "ledger")
+    try:
+        header = store.get(keyspace.header(height))
+        assert header is not None, f"{folder}: no header at {height}"
+        return compute_header_hash(header).hex()
+    finally:
+        store.close()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -105,13 +119,14 @@ def main() -> int:
             found["seconds"] = round(time.monotonic() - started, 1)
             replays.append(found)
             console.print(f"{member.name} {environment['TZ']}: height {found['height']} {found['state_digest'][:16]}")
-    by_height: dict[int, set[str]] = {}
-    for found in replays:
-        by_height.setdefault(found["height"], set()).add(found["header_hash"])
-    equal = all(len(hashes) == 1 for hashes in by_height.values())
-    document = {"load": tally, "replays": replays, "equal": equal}
+    common = min(found["height"] for found in replays)
+    hashes = {read_header_hash(member.folder, common) for member in devnet.members}
+    equal = len(hashes) == 1
+    document = {"load": tally, "replays": replays, "common_height": common, "equal": equal}
     Path("build/soak.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    console.print("[green]every root is equal[/green]" if equal else "[red]nodes differ[/red]")
+    console.print(
+        f"[green]every root is equal[/green], all nodes at height {common}" if equal else "[red]nodes differ[/red]"
+    )
     return 0 if equal and tally["settled"] == tally["events"] else 1
 
 
