@@ -16,6 +16,7 @@ from consensus.parameters import Parameters
 from consensus.quorum import verify_certificate
 from ledger.block import Header, StoredBlock, compute_event_leaf, compute_header_hash, decode_header
 from ledger.chain import Chain, make_batch, read_stored_block
+from ledger.events import EventRefused
 from ledger.primitives import merkle
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import U64, Length, decode_record, encode_record
@@ -28,7 +29,9 @@ logger = logging.getLogger(__name__)
 
 RANGE_BLOCKS_MAX = 64
 RANGE_BYTES_MAX = 3 * 1024 * 1024
-REQUEST_TIMEOUT_S = 10.0
+FAILURES_REMEMBERED_MAX = 1_024
+FRUITLESS_PAUSE_S = 0.2
+"""After a round in which nobody had more: whoever claims absurd heights costs a few requests a second, no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,16 @@ def verify_block(parameters: Parameters, block: StoredBlock, previous: Header, p
     return header
 
 
+def verify_payloads(block: StoredBlock, proposal: Proposal) -> None:
+    """Raise SourceFault when a payload is not the one whose hash was signed.
+
+    The header does not cover payloads, since they can be erased: a source may lack one, but must not invent one.
+    """
+    for item, checked in zip(block.items, proposal.checked, strict=True):
+        if item.payload is not None and isinstance(checked, EventRefused):
+            raise SourceFault(f"a payload does not belong to its event: {checked.because}")
+
+
 def read_height(block: StoredBlock) -> int:
     """Return the height that a block claims.  Raises SourceFault."""
     try:
@@ -120,13 +133,20 @@ class BlockSync:
         self._installed = installed
         self._target = 0
         self._wake = trio.Event()
+        self._failures: dict[bytes, int] = {}
         self.active = False
+        self._idle = trio.Event()
 
     def want(self, height: int) -> None:
         """Ask to catch up to a height that a peer claims; a lie costs one request."""
         if height > self._target:
             self._target = height
+        self._idle = trio.Event()
         self._wake.set()
+
+    async def wait_idle(self) -> None:
+        """Wait until what was wanted has been fetched, or nobody has it."""
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Fetch whenever wanted; runs until cancelled."""
@@ -136,23 +156,33 @@ class BlockSync:
             self.active = True
             await self._catch_up()
             self.active = False
+            self._idle.set()
 
     async def _catch_up(self) -> None:
         """Ask peer after peer until the target is reached or nobody has more."""
         while self._chain.head.height < self._target:
             before = self._chain.head.height
-            for peer in self._peers():
+            # Whoever failed before is asked last, or a slow liar could hold up every round.
+            for peer in sorted(self._peers(), key=lambda each: self._failures.get(each, 0)):
                 try:
                     await self._fetch_from(peer)
                 except SourceFault as fault:
                     logger.warning("blocks from %s refused: %s", peer.hex()[:16], fault)
+                    self._count_failure(peer)
                     self._blame(peer, fault)
                 except (PeerUnreachable, PeerFault) as error:
                     logger.info("blocks from %s failed: %s", peer.hex()[:16], error)
+                    self._count_failure(peer)
                 if self._chain.head.height >= self._target:
                     break
             if self._chain.head.height == before:
                 self._target = before  # nobody could prove a higher block; whoever shows one again wakes us
+                await trio.sleep(FRUITLESS_PAUSE_S)
+
+    def _count_failure(self, peer: bytes) -> None:
+        if len(self._failures) >= FAILURES_REMEMBERED_MAX:
+            self._failures.clear()
+        self._failures[peer] = self._failures.get(peer, 0) + 1
 
     async def _fetch_from(self, peer: bytes) -> None:
         while self._chain.head.height < self._target:
@@ -165,6 +195,8 @@ class BlockSync:
                 raise SourceFault(f"not a list of blocks: {error}") from error
             if not blocks:
                 return
+            if read_height(blocks[0]) != first:
+                raise SourceFault(f"expected blocks from height {first} on, got {read_height(blocks[0])} first")
             for block in blocks:
                 await self._install(block)
 
@@ -176,6 +208,7 @@ class BlockSync:
         await trio.lowlevel.checkpoint()
         batch = make_batch(header, head.header, block.items)
         proposal = Proposal(batch, self._cache.check_all(block.items) if batch is not None else ())
+        verify_payloads(block, proposal)
         if await self._executor.replay(header.height, proposal, compute_header_hash(block.header)) is None:
             return
         self._chain.write_certificate(header.height, block.certificate)

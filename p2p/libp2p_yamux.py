@@ -203,6 +203,7 @@ class YamuxStream(IMuxedStream):
         self._changed = trio.Event()
 
     def set_deadline(self, ttl: int) -> None:
+        # libp2p's interface asks for this; doing nothing would let a caller believe that it has a deadline.
         raise NotImplementedError("yamux has no deadlines; use trio's")
 
     def get_remote_address(self) -> tuple[str, int] | None:

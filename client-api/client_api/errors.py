@@ -36,7 +36,7 @@ class InvalidRequest(ClientError):
 
 class BodyTooLarge(ClientError):
     code, status, title = "too-large", 413, "The body is too large"
-    remedy = "Send at most 100 events and 2 MiB in one request."
+    remedy = "Send at most 100 events and 4 MiB in one request."
 
 
 class UnsupportedMediaType(ClientError):

@@ -151,6 +151,17 @@ def list_log_indexes(member: Member, wanted: set[str]) -> dict[str, int]:
             return found
 
 
+def test_an_idle_network_replaces_a_dead_primary(devnet: Devnet) -> None:
+    witness = devnet.gateway
+    primary = read_status(devnet.validators[0])["primary"]
+
+    devnet.kill(devnet.validators[primary])
+    height = read_status(witness)["height"]
+
+    wait_until(lambda: read_status(witness)["height"] > height + 1, 2 * PROGRESS_S, "beats of another primary")
+    assert read_status(devnet.validators[(primary + 1) % 4])["primary"] != primary
+
+
 def test_all_nodes_killed_at_once_go_on_where_they_stopped(devnet: Devnet) -> None:
     load = Load(devnet)
     load.start()
