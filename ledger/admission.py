@@ -6,8 +6,10 @@ An event that is not admitted has no effect at all; inside a block it gets a rec
 from collections.abc import Callable
 from typing import TypeAlias
 
+from ledger.account_keys import find_overdue, judge_key
 from ledger.events import EXPIRY_BEATS_MAX, CheckedEvent, Event, View
 from ledger.identity import read_account
+from ledger.scopes import scope_of
 from ledger.verdict import Verdict, allow, deny
 
 References: TypeAlias = Callable[[int], tuple[bytes, int] | None]
@@ -47,15 +49,19 @@ def judge_reference(event: Event, beat: int, references: References) -> Verdict:
 
 
 def judge_author(view: View, checked: CheckedEvent) -> Verdict:
-    """The key must be the account's; an account that does not exist may only be created."""
-    account = read_account(view, checked.event.author)
+    """The key must be one of the account's, and may sign this; an account that does not exist may only be created."""
+    event, kind = checked.event, checked.kind
+    account = read_account(view, event.author)
     if account is None:
-        if checked.kind.opens_account:
+        if kind.opens_account:
             return allow("event.opens_account", "The event creates its account.")
         return deny("event.author_unknown", "The author's account does not exist; create it with IdentityCreated.")
-    if account.key != checked.event.key:
-        return deny("event.key_not_of_author", "The key is not one of the author's account.")
-    return allow("event.key_of_author", "The key is the author's.")
+    verdict = allow("event.key_of_author", "The key is the author's.")
+    if account.key != event.key:
+        verdict = judge_key(view, account, event, scope_of(kind.module, kind.name))
+    if not verdict.allowed:
+        return verdict
+    return find_overdue(account, event.nonce, kind.name) or verdict
 
 
 def judge_nonce(nonce: int, last: int) -> Verdict:

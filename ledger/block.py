@@ -14,7 +14,7 @@ from ledger.primitives.records import U32, U64, Bytes32, Bytes64, Length, decode
 
 BATCH_EVENTS_MAX = 1_024
 BATCH_BYTES_MAX = 2 * 1024 * 1024
-HEADER_VERSION = 1
+HEADER_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Header:
     height: U64
     log_root: Bytes32  # RFC 6962 over all receipts ever
     log_size: U64
+    policy_root: Bytes32  # over all policies in force after this block
     previous: Bytes32  # hash of the header below
     proposer: U32 | None  # None for a null request
     receipt_root: Bytes32  # RFC 6962 over this block's receipts

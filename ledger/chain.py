@@ -19,26 +19,38 @@ from ledger.block import (
     decode_header,
     encode_header,
 )
-from ledger.events import CheckedEvent, EventRefused, Registry, SignedEvent, check_event
-from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash
-from ledger.identity import Account
+from ledger.draft import Draft
+from ledger.events import CheckedEvent, EventRefused, Put, SignedEvent, check_event
+from ledger.registry import Registry
+from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash, decode_policies
+from ledger.identity import make_account
+from ledger.policies import compute_genesis_policies, compute_policy_root
 from ledger.primitives import lthash, merkle
 from ledger.primitives.encoding import EncodingError, decode, encode
 from ledger.primitives.hashing import ZERO_HASH
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
 from ledger.receipts import SKIPPED
-from ledger.state import encode_number
+from ledger.standing import open_standing
 from ledger.store import Snapshot, Store, StoreDamaged
-from ledger.tokens import FLX
+from ledger.tokens import FLX, issue
 from ledger.transition import Executed, Parent, execute_batch
 from ledger.undo import UNDO_BLOCKS, encode_undo, list_undo_keys
 
-FORMAT = 1
+FORMAT = 2
 REFERENCES_CACHED = 4_096
 CHECKED_BLOCKS = 512
 """At start the newest this many blocks are compared with their headers; `atlas verify` replays all."""
 
+
+class _Nothing:
+    """The state before genesis."""
+
+    def get(self, key: bytes) -> bytes | None:
+        return None
+
+
+NOTHING = _Nothing()
 CheckEvents = Callable[[tuple[SignedEvent, ...]], tuple[CheckedEvent | EventRefused, ...]]
 
 
@@ -127,6 +139,7 @@ class Chain:
             read=self.store.get,
             read_log_node=self.read_log_node,
             references=self.references,
+            stack=self.registry.stack,
         )
 
     def commit(self, executed: Executed) -> None:
@@ -264,14 +277,15 @@ class Chain:
 def compute_genesis_block(genesis: Genesis, registry: Registry) -> tuple[Header, bytes, list[tuple[bytes, bytes]]]:
     """Return the header of height 0, the LtHash lanes, and the state that it commits to."""
     chain_id = compute_chain_id(genesis)
-    state: dict[bytes, bytes] = {}
-    total = 0
+    draft = Draft(NOTHING)
+    for key, value in compute_genesis_policies(decode_policies(genesis)):
+        draft.put(key, value)
     for each in genesis.allocations:
         account_id = compute_account_id(chain_id, each.key)
-        state[keyspace.account(account_id)] = encode_record(Account(each.key, 0))
-        state[keyspace.balance(FLX, account_id)] = encode_number(each.atoms)
-        total += each.atoms
-    state[keyspace.issued(FLX)] = encode_number(total)
+        draft.put(keyspace.account(account_id), encode_record(make_account(each.key, 0)))
+        open_standing(draft, account_id, 0, founder=True)
+        issue(draft, FLX, account_id, each.atoms)
+    state = {write.key: write.value for write in draft.writes() if isinstance(write, Put)}
     ordered = sorted(state.items())
     lanes = lthash.combine(lthash.EMPTY, [], ordered)
     header = Header(
@@ -283,6 +297,7 @@ def compute_genesis_block(genesis: Genesis, registry: Registry) -> tuple[Header,
         height=0,
         log_root=merkle.compute_root([]),
         log_size=0,
+        policy_root=compute_policy_root(state[keyspace.policies()]),
         previous=ZERO_HASH,
         proposer=None,
         receipt_root=merkle.compute_root([]),

@@ -1,15 +1,16 @@
-"""Events: what someone signed, their types, and the registry of all types a node knows.
+"""Events: what someone signed, and what types of them there are.
 
 An event is data until it is ordered; an `Entry` is an event at its place.  `EventType` ties a name and version to a
-body, its guards and its transition; `Registry` is the list of them, made once by `node/modules.py`.
+body, its guards and its transition; `ledger.registry` is the list of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar
 
+from ledger.coherence import Assessment
 from ledger.payloads import PAYLOAD_BYTES_MAX, ContentRef, Payload, compute_content_ref, decode_payload
-from ledger.primitives.encoding import EncodingError, encode
+from ledger.primitives.encoding import EncodingError
 from ledger.primitives.hashing import tagged_hash
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import U32, U64, Bytes32, Bytes64, Length, decode_record, encode_record
@@ -88,6 +89,17 @@ class Entry(Generic[B]):
     beat: int
     time_ms: int  # display time of the block; enters no rule
     chain_id: bytes
+    epoch: int = 0
+    reference_beat: int = 0  # of the block that the event names
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsement:
+    """Support that an action gives: to an item, and so to its author."""
+
+    kind: int  # an index of ledger.endorsements.KINDS
+    item: bytes  # 32 bytes
+    author: bytes  # account id of the item's author
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,39 +117,22 @@ class EventType(Generic[B]):
     content: Callable[[B], ContentRef] | None = None  # for types that carry a payload
     opens_account: bool = False  # may be the first event of an account that does not exist yet
     derived: bool = False  # made by the state machine, never signed
+    weight: int = 0  # what it costs in energy, in 10**-18 of a post; 0 costs nothing and measures nothing
+    complete: Callable[[B, Payload], B] | None = None  # the body with all that is computed from its payload
+    assessment: Callable[[B], Assessment] | None = None  # for types that publish an item
+    endorses: Callable[[View, Entry[B]], Endorsement | None] | None = None
+    touches: Callable[[Entry[B]], tuple[bytes, ...]] = field(default=lambda entry: ())
+    """Accounts beside the author whose balances it reads: they are brought up to date first."""
 
     @property
     def module(self) -> str:
         return self.name.partition(".")[0]
 
 
-class Registry:
-    """All event types a node knows.  Refuses one name and version twice."""
+class EventTypes(Protocol):
+    """What checking an event asks of the registry."""
 
-    def __init__(self, types: Iterable[EventType[Any]]) -> None:
-        self._types: dict[tuple[str, int], EventType[Any]] = {}
-        for kind in types:
-            place = (kind.name, kind.version)
-            if place in self._types:
-                raise AssertionError(f"event type {kind.name} version {kind.version} is declared twice")
-            encode_record(kind.example)
-            self._types[place] = kind
-
-    def find(self, name: str, version: int) -> EventType[Any] | None:
-        return self._types.get((name, version))
-
-    def latest(self, name: str) -> EventType[Any] | None:
-        found = [kind for (known, _), kind in sorted(self._types.items(), key=lambda item: item[0]) if known == name]
-        return found[-1] if found else None
-
-    def all(self) -> tuple[EventType[Any], ...]:
-        """Every type, by name and version."""
-        return tuple(kind for _, kind in sorted(self._types.items(), key=lambda item: item[0]))
-
-    def compute_root(self) -> bytes:
-        """Return the hash of every type's name, version and guards: nodes with other rules have another root."""
-        rules = [[kind.name, kind.version, [guard.__name__ for guard in kind.guards]] for kind in self.all()]
-        return tagged_hash("atlas/rules", encode(rules))
+    def find(self, name: str, version: int) -> EventType[Any] | None: ...
 
 
 class EventRefused(ValueError):
@@ -186,7 +181,7 @@ def decode_signed_event(data: bytes) -> SignedEvent:
         raise EventRefused("event.malformed", f"The signed event is not canonical msgpack: {error}.") from error
 
 
-def check_event(registry: Registry, chain_id: bytes, signed: SignedEvent, *, payload_required: bool) -> CheckedEvent:
+def check_event(registry: EventTypes, chain_id: bytes, signed: SignedEvent, *, payload_required: bool) -> CheckedEvent:
     """Check all that can be known without the state.  Raises EventRefused with the reason.
 
     payload_required: True when an event enters the network; False for history, where a payload may have been erased.
@@ -217,6 +212,12 @@ def check_event(registry: Registry, chain_id: bytes, signed: SignedEvent, *, pay
             author=event.author.hex(),
         )  # fmt: skip
     payload = _check_payload(kind, body, signed.payload, payload_required)
+    if payload is not None and kind.complete is not None and kind.complete(body, payload) != body:
+        raise EventRefused(
+            "event.assessment_mismatch",
+            "What the body says of the text is not what this node computes from it; let `prepare` fill it in.",
+            type=kind.name,
+        )
     if not is_valid_signature(event.key, chain_id, Purpose.EVENT, signed.event, signed.signature):
         raise EventRefused(
             "event.signature_invalid",

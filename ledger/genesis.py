@@ -10,14 +10,16 @@ from typing import Annotated, Any, cast
 
 import orjson
 
+from ledger.policies import PolicyInvalid, compute_genesis_policies
 from ledger.primitives.encoding import EncodingError, encode
 from ledger.primitives.fixed_point import RAW_MAX, DecimalInvalid, format_decimal, parse_decimal
 from ledger.primitives.hashing import tagged_hash
 from ledger.primitives.records import U32, U64, U128, Between, Bytes32, Length, encode_record
 
-GENESIS_VERSION = 1
+GENESIS_VERSION = 2
 VALIDATORS_MIN, VALIDATORS_MAX = 4, 100
 ALLOCATIONS_MAX = 10_000
+POLICY_VALUES_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,15 @@ class Allocation:
 
     atoms: U128
     key: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyValue:
+    """A policy's field that starts with another value than its default."""
+
+    field: Annotated[str, Length(1, 64)]
+    policy: Annotated[str, Length(1, 32)]
+    value: U128
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,7 @@ class Genesis:
     time_ms: U64
     validators: Annotated[tuple[Bytes32, ...], Length(VALIDATORS_MIN, VALIDATORS_MAX)]  # replica 0, 1, …
     version: U32 = GENESIS_VERSION
+    policies: Annotated[tuple[PolicyValue, ...], Length(0, POLICY_VALUES_MAX)] = ()
 
 
 class GenesisInvalid(ValueError):
@@ -62,6 +74,7 @@ def encode_genesis_file(genesis: Genesis) -> bytes:
         "beat_ms": genesis.beat_ms,
         "epoch_beats": genesis.epoch_beats,
         "name": genesis.name,
+        "policies": decode_policies_text(genesis),
         "time_ms": genesis.time_ms,
         "validators": [key.hex() for key in genesis.validators],
         "version": genesis.version,
@@ -84,6 +97,7 @@ def decode_genesis_file(data: bytes) -> Genesis:
         beat_ms=members["beat_ms"],
         epoch_beats=members["epoch_beats"],
         name=members["name"],
+        policies=_policies(members["policies"]),
         time_ms=members["time_ms"],
         validators=tuple(
             _key(f"validators[{number}]", each)
@@ -123,6 +137,49 @@ def _allocation(where: str, value: object) -> Allocation:
     return Allocation(atoms, _key(f"{where}.key", members["key"]))
 
 
+def _policies(value: object) -> tuple[PolicyValue, ...]:
+    if not isinstance(value, dict):
+        raise GenesisInvalid(f"genesis: policies: expected an object, got a {type(value).__name__}")
+    found: list[PolicyValue] = []
+    policies = cast("dict[str, Any]", value)
+    for policy in sorted(policies):
+        if not isinstance(policies[policy], dict):
+            raise GenesisInvalid(f"genesis: policies.{policy}: expected an object of fields")
+        for field, number in sorted(cast("dict[str, Any]", policies[policy]).items()):
+            if type(number) is not str or not re.fullmatch("[0-9]{1,39}", number):
+                raise GenesisInvalid(
+                    f"genesis: policies.{policy}.{field}: expected a whole number as text, got {number!r}"
+                )
+            found.append(PolicyValue(field, policy, int(number)))
+    return tuple(found)
+
+
+def make_policy_values(policies: dict[str, dict[str, int]]) -> tuple[PolicyValue, ...]:
+    """Return the policy values of a genesis, in their order."""
+    return tuple(
+        PolicyValue(field, policy, policies[policy][field])
+        for policy in sorted(policies)
+        for field in sorted(policies[policy])
+    )
+
+
+def decode_policies(genesis: Genesis) -> dict[str, dict[str, Any]]:
+    """Return what the genesis changes of the policies: policy -> field -> value."""
+    policies: dict[str, dict[str, Any]] = {}
+    for each in genesis.policies:
+        policies.setdefault(each.policy, {})[each.field] = each.value
+    return policies
+
+
+def decode_policies_text(genesis: Genesis) -> dict[str, dict[str, str]]:
+    """Return the same with the values as digits, as JSON has them."""
+    policies = decode_policies(genesis)
+    return {
+        name: {field: str(value) for field, value in sorted(values.items())}
+        for name, values in sorted(policies.items())
+    }
+
+
 def _key(where: str, value: object) -> bytes:
     if type(value) is not str or not re.fullmatch("[0-9a-f]{64}", value):
         raise GenesisInvalid(f"genesis: {where}: expected a public key as 64 lower-case hex digits, got {value!r}")
@@ -147,6 +204,12 @@ def verify_genesis(genesis: Genesis) -> None:
     ):
         if len(frozenset(keys)) != len(keys):
             raise GenesisInvalid(f"genesis: {what}: a key is named twice")
+    if genesis.policies != make_policy_values(decode_policies(genesis)):
+        raise GenesisInvalid("genesis: policies: expected each field once, in order")
+    try:
+        compute_genesis_policies(decode_policies(genesis))
+    except PolicyInvalid as error:
+        raise GenesisInvalid(f"genesis: {error}") from error
     total = sum(each.atoms for each in genesis.allocations)
     if total > RAW_MAX:
         raise GenesisInvalid(f"genesis: allocations: expected at most {format_decimal(RAW_MAX)} in all, got more")

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ledger import keyspace
+from ledger.draft import Draft
 from ledger.events import Entry, EventType, Put, View, Write
 from ledger.primitives.ids import compute_account_id
-from ledger.primitives.records import U64, Bytes32, decode_record, encode_record
+from ledger.primitives.records import U32, U64, Bytes32, decode_record, encode_record
+from ledger.standing import open_standing
 from ledger.state import read_number
 from ledger.verdict import Verdict, allow, deny
 
@@ -28,8 +30,15 @@ class IdentityCreated:
 class Account:
     """An account as the state keeps it."""
 
-    key: Bytes32
+    key: Bytes32  # the root key
     created_height: U64
+    generation: U32 = 0  # device and app keys of an earlier one are dead
+    rotated_nonce: U64 = 0  # of the account when it last got a new root key
+
+
+def make_account(key: bytes, height: int) -> Account:
+    """Return a new account under its first key."""
+    return Account(key, height)
 
 
 def read_account(view: View, account_id: bytes) -> Account | None:
@@ -61,8 +70,11 @@ def account_belongs_to_key(view: View, entry: Entry[IdentityCreated]) -> Verdict
 
 
 def apply_identity_created(view: View, entry: Entry[IdentityCreated]) -> Iterator[Write]:
-    """Open the account."""
-    yield Put(keyspace.account(entry.author), encode_record(Account(entry.key, entry.height)))
+    """Open the account, with its full store of energy."""
+    draft = Draft(view)
+    open_standing(draft, entry.author, entry.epoch)
+    yield from draft.writes()
+    yield Put(keyspace.account(entry.author), encode_record(make_account(entry.key, entry.height)))
 
 
 EVENTS = (

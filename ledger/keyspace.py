@@ -108,6 +108,124 @@ def beat() -> bytes:
     return b"st"
 
 
+# State: the economy.
+
+
+def burned(token: str) -> bytes:
+    return b"sB" + token.encode()
+
+
+def standing(account_id: bytes) -> bytes:
+    return b"sk" + account_id
+
+
+def endorsement(account_id: bytes, number: int) -> bytes:
+    """One of an account's endorsements in its current epoch; the places are used again in the next."""
+    return b"sv" + account_id + number.to_bytes(2, "big")
+
+
+def active_account(number: int) -> bytes:
+    """One of the accounts that acted in the current epoch; the places are used again in the next."""
+    return b"sA" + u64(number)
+
+
+def active_count() -> bytes:
+    return b"sAn"
+
+
+def item(item_id: bytes) -> bytes:
+    """What the economy remembers of a post or reply."""
+    return b"sI" + item_id
+
+
+def repost(post_id: bytes, account_id: bytes) -> bytes:
+    return b"sR" + post_id + account_id
+
+
+def repost_count(post_id: bytes) -> bytes:
+    return b"sS" + post_id
+
+
+def vouch(voucher: bytes, vouched: bytes) -> bytes:
+    return b"sV" + voucher + vouched
+
+
+def vouches(account_id: bytes) -> bytes:
+    return b"sW" + account_id
+
+
+def economy() -> bytes:
+    """What one epoch hands to the next: growth, epoch totals."""
+    return b"sm"
+
+
+# State: policies and guards.
+
+
+def policies() -> bytes:
+    return b"sy"
+
+
+def policy_count(name: str) -> bytes:
+    return b"sY" + name.encode()
+
+
+def policy_version(name: str, version: int) -> bytes:
+    return b"sY" + name.encode() + b"/" + u64(version)
+
+
+def conduct(account_id: bytes) -> bytes:
+    """Faults and quarantine of an account."""
+    return b"sg" + account_id
+
+
+def circuit(module: str) -> bytes:
+    return b"sC" + module.encode()
+
+
+# State: roles, keys, recovery.
+
+
+def role_grant(account_id: bytes, role: str, space: bytes) -> bytes:
+    return b"sq" + account_id + space + role.encode()
+
+
+def roles_of(account_id: bytes) -> bytes:
+    """What roles an account holds, in one record: every event asks for it."""
+    return b"sQ" + account_id
+
+
+def account_key(account_id: bytes, key: bytes) -> bytes:
+    """A key that is or was one of an account; a revoked one stays, so that it is never added again."""
+    return b"sx" + account_id + key
+
+
+def live_keys(account_id: bytes) -> bytes:
+    return b"sX" + account_id
+
+
+def recovery_agents(account_id: bytes) -> bytes:
+    return b"sz" + account_id
+
+
+def recovery(account_id: bytes) -> bytes:
+    return b"sZ" + account_id
+
+
+def space_founder(space_id: bytes) -> bytes:
+    """The account id of who founded a space."""
+    return b"swf" + space_id
+
+
+def root_of(key: bytes) -> bytes:
+    """The account that a key became the root key of by rotation or recovery."""
+    return b"swr" + key
+
+
+def access_seal(account_id: bytes) -> bytes:
+    return b"sws" + account_id
+
+
 # Indexes: each ends in a log index, and is never changed once written.
 
 FEED = b"if"

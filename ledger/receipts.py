@@ -4,7 +4,7 @@ Outcomes: "applied" (all guards allowed it), "denied" (a guard denied it: no eff
 "skipped" (it was not this account's next event, or had expired: no effect at all).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ledger.primitives.encoding import EncodingError, Value, decode, encode_plain
@@ -32,14 +32,18 @@ class Receipt:
     outcome: str
     explanation: str
     version: int = RECEIPT_VERSION
+    evidence: dict[str, Fact] = field(default_factory=dict[str, Fact])  # what an action measured and was charged
 
 
 _RECEIPT_MEMBERS: dict[str, type[Any]] = {
-    "author": bytes, "beat": int, "event_id": bytes, "event_type": str, "event_version": int, "explanation": str,
+    "author": bytes, "beat": int, "event_id": bytes, "event_type": str, "event_version": int, "evidence": dict,
+    "explanation": str,
     "height": int, "index": int, "inputs": dict, "log_index": int, "modules": list, "outcome": str, "verdicts": list,
     "version": int,
 }  # fmt: skip
-_ALLOWED_MEMBERS: dict[str, type[Any]] = {"allowed": bool, "code": str, "facts": dict}
+_ALLOWED_MEMBERS: dict[str, type[Any]] = {
+    "allowed": bool, "code": str, "facts": dict, "guard": str, "policy": str, "severity": str,
+}  # fmt: skip
 _DENIED_MEMBERS: dict[str, type[Any]] = {**_ALLOWED_MEMBERS, "because": str}
 
 
@@ -51,6 +55,7 @@ def encode_receipt(receipt: Receipt) -> bytes:
         "event_id": receipt.event_id,
         "event_type": receipt.event_type,
         "event_version": receipt.event_version,
+        "evidence": _sorted_facts(receipt.evidence),
         "explanation": receipt.explanation,
         "height": receipt.height,
         "index": receipt.index,
@@ -72,6 +77,7 @@ def decode_receipt(data: bytes) -> Receipt:
     if not all(type(module) is str for module in modules):
         raise EncodingError(f"receipt: expected modules of text, got {modules!r}")
     members["inputs"] = _facts(members["inputs"])
+    members["evidence"] = _facts(members["evidence"])
     return Receipt(verdicts=verdicts, modules=modules, **members)
 
 
@@ -101,13 +107,19 @@ def _verdict_to_plain(verdict: Verdict) -> Value:
         plain["because"] = verdict.because
     plain["code"] = verdict.code
     plain["facts"] = _sorted_facts(verdict.facts)
+    plain["guard"] = verdict.guard
+    plain["policy"] = verdict.policy
+    plain["severity"] = verdict.severity
     return plain
 
 
 def _verdict_from_plain(plain: Any) -> Verdict:
     is_allowed = _allows(plain)
     members = _members(plain, _ALLOWED_MEMBERS if is_allowed else _DENIED_MEMBERS)
-    return Verdict(is_allowed, members["code"], members.get("because", ""), _facts(members["facts"]))
+    return Verdict(
+        is_allowed, members["code"], members.get("because", ""), _facts(members["facts"]), members["severity"],
+        members["guard"], members["policy"],
+    )  # fmt: skip
 
 
 def _allows(plain: Any) -> bool:

@@ -18,11 +18,11 @@ PRESENT = encode_plain(True)
 def read_number(view: View, key: bytes) -> int:
     """Return the number stored under `key`; 0 where nothing is."""
     data = view.get(key)
-    return 0 if data is None else _decode_number(data)
+    return 0 if data is None else decode_number(data)
 
 
 @lru_cache(NUMBERS_CACHED)
-def _decode_number(data: bytes) -> int:
+def decode_number(data: bytes) -> int:
     number = decode_plain(data)
     assert type(number) is int, f"expected a number in the state, got {data.hex()}"
     return number

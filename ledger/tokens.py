@@ -1,34 +1,23 @@
-"""Tokens: balances in atoms, 10**18 to a token.  Events: economics.TokensTransferred.
+"""Tokens: balances in atoms, 10**18 to a token, and what may change them.
 
-FLX alone can be transferred.  Conservation: for each token, the sum of all balances is what was issued; here only
-genesis issues.
+FLX alone can be transferred.  Conservation: for each token, the sum of all balances is what was issued less what was
+burned, at every height.  `issue` is the one function that mints: `ledger.standing` (recovery of energy and what an
+account is opened with) and `ledger.settlement` call it, and genesis.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated
-
 from ledger import keyspace
-from ledger.events import Entry, EventType, Put, View, Write
-from ledger.identity import read_account
-from ledger.primitives.fixed_point import SCALE, checked_add, checked_sub, format_decimal
-from ledger.primitives.records import U128_MAX, Between, Bytes32, Length
+from ledger.draft import Draft
+from ledger.events import View
+from ledger.primitives.fixed_point import SCALE, checked_add, checked_sub
+from ledger.primitives.hashing import tagged_hash
 from ledger.state import encode_number, read_number
-from ledger.verdict import Fact, Verdict, allow, deny
 
 TOKENS = ("ATR", "CHR", "FLX", "NOD", "PSI", "RES")
-FLX = "FLX"
+ATR, CHR, FLX, NOD, PSI, RES = TOKENS
+ATR_STORE = 100_000 * SCALE
+"""The most energy that an account holds; what it is opened with."""
 FLX_BALANCE_ATOMS_MAX = 10**6 * SCALE
 """A receiving account may hold at most this much; more refuses the transfer and never burns anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class TokensTransferred:
-    """Move `atoms` of `token` from the author to another account."""
-
-    atoms: Annotated[int, Between(0, U128_MAX)]
-    to: Bytes32
-    token: Annotated[str, Length(3)]
 
 
 def read_balance(view: View, token: str, account_id: bytes) -> int:
@@ -41,70 +30,46 @@ def read_issued(view: View, token: str) -> int:
     return read_number(view, keyspace.issued(token))
 
 
-def token_is_transferable(view: View, entry: Entry[TokensTransferred]) -> Verdict:
-    if entry.body.token == FLX:
-        return allow("tokens.transferable", "FLX can be transferred.", token=FLX)
-    return deny("tokens.not_transferable", "Only FLX can be transferred.", token=entry.body.token)
+def read_burned(view: View, token: str) -> int:
+    """Return how much of a token was ever burned, in atoms."""
+    return read_number(view, keyspace.burned(token))
 
 
-def amount_is_positive(view: View, entry: Entry[TokensTransferred]) -> Verdict:
-    if entry.body.atoms > 0:
-        return allow("tokens.amount_positive", "The amount is positive.")
-    return deny("tokens.amount_zero", "A transfer needs an amount above zero.")
+def read_supply(view: View, token: str) -> int:
+    """Return how much of a token there is: the sum of its balances."""
+    return read_issued(view, token) - read_burned(view, token)
 
 
-def receiver_is_another_account(view: View, entry: Entry[TokensTransferred]) -> Verdict:
-    if entry.body.to == entry.author:
-        return deny("tokens.to_oneself", "A transfer needs another account to go to.")
-    if read_account(view, entry.body.to) is None:
-        return deny("tokens.receiver_unknown", "The receiving account does not exist.")
-    return allow("tokens.receiver_exists", "The receiving account exists.")
+def issue(draft: Draft, token: str, account_id: bytes, atoms: int) -> None:
+    """Mint.  Only settlement may call this; a test holds it."""
+    _set(draft, keyspace.balance(token, account_id), checked_add(read_balance(draft, token, account_id), atoms))
+    _set(draft, keyspace.issued(token), checked_add(read_issued(draft, token), atoms))
 
 
-def balance_covers_amount(view: View, entry: Entry[TokensTransferred]) -> Verdict:
-    token = entry.body.token if entry.body.token in TOKENS else FLX
-    balance = read_balance(view, token, entry.author)
-    facts: dict[str, Fact] = {"balance_atoms": balance, "amount_atoms": entry.body.atoms}
-    if balance >= entry.body.atoms:
-        return allow("tokens.covered", "The balance covers the amount.", **facts)
-    return deny("tokens.overdraft", "The balance does not cover the amount.", **facts)
+def burn(draft: Draft, token: str, account_id: bytes, atoms: int) -> None:
+    """Take from an account for good.  Raises OverflowError when it holds less."""
+    _set(draft, keyspace.balance(token, account_id), checked_sub(read_balance(draft, token, account_id), atoms))
+    _set(draft, keyspace.burned(token), checked_add(read_burned(draft, token), atoms))
 
 
-def receiver_stays_below_cap(view: View, entry: Entry[TokensTransferred]) -> Verdict:
-    # The sum may leave the range of amounts, which integers here do not mind; facts are encoded, so it is capped.
-    after = min(read_balance(view, FLX, entry.body.to) + entry.body.atoms, U128_MAX)
-    facts: dict[str, Fact] = {"after_atoms": after, "balance_atoms_max": FLX_BALANCE_ATOMS_MAX}
-    if after <= FLX_BALANCE_ATOMS_MAX:
-        return allow("tokens.below_cap", "The receiver stays below the cap.", **facts)
-    return deny("ECON_FLX_PER_USER_EXCEEDED", "The receiver would hold more FLX than one account may.", **facts)
+def move(draft: Draft, token: str, giver: bytes, receiver: bytes, atoms: int) -> None:
+    """Move between two accounts.  Raises OverflowError when the giver holds less."""
+    _set(draft, keyspace.balance(token, giver), checked_sub(read_balance(draft, token, giver), atoms))
+    _set(draft, keyspace.balance(token, receiver), checked_add(read_balance(draft, token, receiver), atoms))
 
 
-def apply_tokens_transferred(view: View, entry: Entry[TokensTransferred]) -> Iterator[Write]:
-    """Take from the author, give to the receiver; both keep a line of history."""
-    body = entry.body
-    giver = checked_sub(read_balance(view, body.token, entry.author), body.atoms)
-    receiver = checked_add(read_balance(view, body.token, body.to), body.atoms)
-    yield Put(keyspace.balance(body.token, entry.author), encode_number(giver))
-    yield Put(keyspace.balance(body.token, body.to), encode_number(receiver))
-    yield Put(keyspace.transfer_of(entry.author, entry.log_index), entry.event_id)
-    yield Put(keyspace.transfer_of(body.to, entry.log_index), entry.event_id)
+def _set(draft: Draft, key: bytes, number: int) -> None:
+    draft.put(key, encode_number(number))
 
 
-EVENTS = (
-    EventType(
-        name="economics.TokensTransferred",
-        version=1,
-        body=TokensTransferred,
-        guards=(
-            token_is_transferable,
-            amount_is_positive,
-            receiver_is_another_account,
-            balance_covers_amount,
-            receiver_stays_below_cap,
-        ),
-        apply=apply_tokens_transferred,
-        summary="An account transferred tokens to another.",
-        example=TokensTransferred(atoms=5 * SCALE // 2, to=bytes(32), token=FLX),
-        inputs=lambda body: {"amount": format_decimal(body.atoms), "to": body.to.hex(), "token": body.token},
-    ),
-)
+def reserve_account() -> bytes:
+    """Return the system account that holds the reserve of RES."""
+    return RESERVE
+
+
+def compute_bond_account(owner: bytes) -> bytes:
+    """Return the system account that holds an account's or a node's locked FLX; it neither decays nor spends."""
+    return tagged_hash("atlas/bond", owner)
+
+
+RESERVE = tagged_hash("atlas/reserve")

@@ -1,10 +1,11 @@
 """Execution: a batch at its place becomes receipts, writes and a header.  Pure: the same inputs give the same bytes.
 
-For each event: admission, then all guards on the overlay, then, if every guard allows it, the transition's writes.  A
-denied event uses up its nonce and leaves a receipt; a skipped one leaves a receipt only.
+For each event: admission, then its judgement (`ledger.judgement`), then, if everything allows it, the writes.  A denied
+event uses up its nonce and leaves a receipt; a skipped one leaves a receipt only.  What the state machine makes itself,
+such as vetoes and the settlement of an epoch, are derived events with receipts of their own.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -20,13 +21,38 @@ from ledger.block import (
     compute_header_hash,
     encode_header,
 )
-from ledger.events import CheckedEvent, Entry, EventRefused, EventType, Put, SignedEvent, View, Write, compute_event_id
+from ledger.conduct import (
+    AEGIS_ROLLED_BACK,
+    AEGIS_VETOED,
+    CIR_302,
+    CIR_511,
+    AegisRollbackApplied,
+    AegisVetoed,
+    Cir302Raised,
+    Cir511Raised,
+    list_fault_events,
+)
+from ledger.conservation import find_unconserved
+from ledger.events import (
+    CheckedEvent,
+    Delete,
+    Entry,
+    EventRefused,
+    EventType,
+    Put,
+    SignedEvent,
+    Write,
+    compute_event_id,
+)
 from ledger.identity import read_nonce
+from ledger.judgement import RULE_ERRORS, GuardStack, judge_event
+from ledger.policies import compute_policy_root
 from ledger.primitives import lthash, merkle
 from ledger.primitives.hashing import tagged_hash
 from ledger.receipts import APPLIED, DENIED, SKIPPED, Receipt, encode_receipt
+from ledger.settlement import SettlementRefused, close_unpaid, settle_epoch
 from ledger.state import encode_number
-from ledger.verdict import Verdict
+from ledger.verdict import Fact, Verdict
 
 ReadKey: TypeAlias = Callable[[bytes], bytes | None]
 
@@ -38,6 +64,7 @@ class Overlay:
         self._read = read
         self._before: dict[bytes, bytes | None] = {}
         self._after: dict[bytes, bytes | None] = {}
+        self._undigested: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
         if key in self._after:
@@ -50,7 +77,25 @@ class Overlay:
     def write(self, writes: Iterable[Write]) -> None:
         """Take writes; the transition that yields them is run to its end before the first is seen."""
         for write in list(writes):
-            self._after[write.key] = write.value if isinstance(write, Put) else None
+            key = write.key
+            if key[:1] == keyspace.STATE and key not in self._undigested:
+                self._undigested[key] = self.get(key)
+            self._after[key] = write.value if isinstance(write, Put) else None
+
+    def digest_onto(self, lanes: bytes) -> bytes:
+        """Return LtHash lanes with all state changes since the last call on top; its cost follows what changed."""
+        changed = [(key, before, self._after[key]) for key, before in sorted(self._undigested.items())]
+        self._undigested.clear()
+        return lthash.combine(
+            lanes,
+            [(key, before) for key, before, after in changed if before is not None and before != after],
+            [(key, after) for key, before, after in changed if after is not None and before != after],
+        )
+
+    def writes(self) -> Iterator[Write]:
+        """Yield all that was written, in key order."""
+        for key, value in sorted(self._after.items()):
+            yield Delete(key) if value is None else Put(key, value)
 
     def changes(self) -> list[tuple[bytes, bytes | None, bytes | None]]:
         """Return (key, value before, value after) of every key that changed, in key order; index keys before None."""
@@ -100,34 +145,38 @@ class Place:
     height: int
     beat: int
     time_ms: int
+    epoch: int
 
 
 class Execution:
     """One block in the making."""
 
-    def __init__(self, read: ReadKey, place: Place, references: References, first_log_index: int) -> None:
+    def __init__(
+        self, read: ReadKey, place: Place, references: References, first_log_index: int, lanes: bytes, stack: GuardStack
+    ) -> None:
         self.overlay = Overlay(read)
         self.place = place
         self.receipts: list[Receipt] = []
         self.stored: list[StoredEvent | None] = []
         self.nonces: list[int] = []
         self.payloads: list[tuple[bytes, bytes]] = []
+        self._lanes = lanes
         self._references = references
         self._first_log_index = first_log_index
+        self._stack = stack
 
     def run_derived(self, kind: EventType[Any], body: Any) -> None:
         """Execute an event that the state machine itself makes; it has no author, key or nonce."""
         event_id = tagged_hash("atlas/derived", self.place.chain_id, keyspace.u64(self._log_index), kind.name.encode())
-        entry = self._entry(event_id, bytes(32), bytes(32), 0, body, None)
+        entry = self._entry(event_id, bytes(32), bytes(32), 0, body, None, 0)
         self.overlay.write(kind.apply(self.overlay, entry))
-        self._receive(kind, entry, (), APPLIED, kind.summary)
+        self._receive(kind, entry, (), APPLIED, kind.summary, {})
         self.stored.append(None)
         self.nonces.append(0)
 
     def run(self, checked: CheckedEvent) -> None:
-        """Execute one signed event."""
+        """Execute one signed event, and what follows from it."""
         event, kind, body = checked.event, checked.kind, checked.body
-        entry = self._entry(checked.event_id, event.author, event.key, event.nonce, body, checked.payload)
         content = None if kind.content is None else kind.content(body).hash
         self.stored.append(StoredEvent(content, checked.signed.event, checked.signed.signature))
         self.nonces.append(event.nonce)
@@ -137,19 +186,74 @@ class Execution:
             judge_reference(event, self.place.beat, self._references),
         )
         refused = next((verdict for verdict in admission if not verdict.allowed), None)
+        reference = self._references(event.reference_height)
+        entry = self._entry(
+            checked.event_id, event.author, event.key, event.nonce, body, checked.payload,
+            0 if reference is None else reference[1],
+        )  # fmt: skip
         if refused is not None:
-            self._receive(kind, entry, (refused,), SKIPPED, refused.because)
+            self._receive(kind, entry, (refused,), SKIPPED, refused.because, {})
             return
-        verdicts = tuple(guard(self.overlay, entry) for guard in kind.guards)
-        denied = next((verdict for verdict in verdicts if not verdict.allowed), None)
         self.overlay.write((Put(keyspace.nonce(event.author), encode_number(event.nonce)),))
-        if denied is not None:
-            self._receive(kind, entry, verdicts, DENIED, denied.because)
+        judged = judge_event(self._stack, self.overlay, entry, kind)
+        if judged.allowed:
+            self.overlay.write(judged.draft.writes())
+            if content is not None and checked.signed.payload is not None:
+                self.payloads.append((content, checked.signed.payload))
+            self._receive(kind, entry, judged.verdicts, APPLIED, kind.summary, judged.evidence)
             return
-        self.overlay.write(kind.apply(self.overlay, entry))
-        if content is not None and checked.signed.payload is not None:
-            self.payloads.append((content, checked.signed.payload))
-        self._receive(kind, entry, verdicts, APPLIED, kind.summary)
+        before = None if judged.vetoed is None else self._digest()
+        denied = judged.vetoed or next(verdict for verdict in judged.verdicts if not verdict.allowed)
+        self._receive(kind, entry, judged.verdicts, DENIED, denied.because, judged.evidence)
+        if before is not None and judged.vetoed is not None:
+            self.run_derived(AEGIS_VETOED, AegisVetoed(denied.code, denied.severity, entry.event_id))
+            self.run_derived(AEGIS_ROLLED_BACK, AegisRollbackApplied(self._digest(), before, entry.event_id))
+        if judged.fault is not None:
+            self.run_derived(CIR_302, Cir302Raised(entry.author, judged.fault, entry.event_id))
+            for follows, body in list_fault_events(self.overlay, entry.author, self.place.beat):
+                self.run_derived(follows, body)
+
+    def close_epoch(self, closed: int) -> None:
+        """Settle an epoch that has ended: every payment is an event of its own.
+
+        A settlement whose rules raise an error, or whose result does not conserve a token, is dropped as a whole.
+        """
+        fault = self._try_settlement(closed, pay=True)
+        if fault is not None:
+            self.run_derived(CIR_511, Cir511Raised(fault, "rewards"))
+            fault = self._try_settlement(closed, pay=False)
+        if fault is not None:
+            self.run_derived(CIR_511, Cir511Raised(fault, "settlement"))
+            for kind, body in close_unpaid(closed):
+                self.run_derived(kind, body)
+
+    def _try_settlement(self, closed: int, *, pay: bool) -> str | None:
+        """Execute a settlement on an overlay of its own; keep it and return None, or drop it and return its fault."""
+        below, count = self.overlay, len(self.receipts)
+        self.overlay = Overlay(below.get)
+        try:
+            for kind, body in settle_epoch(self.overlay, closed, pay=pay):
+                self.run_derived(kind, body)
+            fault = find_unconserved(self.overlay.changes())
+        except RULE_ERRORS as error:
+            fault = type(error).__name__
+        except SettlementRefused as refused:
+            fault = refused.code
+        if fault is None:
+            below.write(self.overlay.writes())
+        else:
+            del self.receipts[count:], self.stored[count:], self.nonces[count:]
+        self.overlay = below
+        return fault
+
+    def finish_lanes(self) -> bytes:
+        """Return the LtHash lanes of the state with everything that was executed."""
+        self._digest()
+        return self._lanes
+
+    def _digest(self) -> bytes:
+        self._lanes = self.overlay.digest_onto(self._lanes)
+        return lthash.digest(self._lanes)
 
     def skip(self, signed: SignedEvent, refused: EventRefused) -> None:
         """Leave a receipt for something that no correct primary would have proposed."""
@@ -179,16 +283,22 @@ class Execution:
         return self._first_log_index + len(self.receipts)
 
     def _entry(
-        self, event_id: bytes, author: bytes, key: bytes, nonce: int, body: Any, payload: Any
+        self, event_id: bytes, author: bytes, key: bytes, nonce: int, body: Any, payload: Any, reference_beat: int
     ) -> Entry[Any]:  # fmt: skip
         place = self.place
         return Entry(
             event_id, author, key, nonce, body, payload, place.height, self._log_index, place.beat, place.time_ms,
-            place.chain_id,
+            place.chain_id, place.epoch, reference_beat,
         )  # fmt: skip
 
     def _receive(
-        self, kind: EventType[Any], entry: Entry[Any], verdicts: tuple[Verdict, ...], outcome: str, explanation: str
+        self,
+        kind: EventType[Any],
+        entry: Entry[Any],
+        verdicts: tuple[Verdict, ...],
+        outcome: str,
+        explanation: str,
+        evidence: dict[str, Fact],
     ) -> None:
         if outcome != SKIPPED:
             index = (
@@ -211,6 +321,7 @@ class Execution:
                 verdicts=verdicts,
                 outcome=outcome,
                 explanation=explanation,
+                evidence=evidence,
             )
         )
 
@@ -224,6 +335,7 @@ def execute_batch(
     read: ReadKey,
     read_log_node: merkle.ReadNode,
     references: References,
+    stack: GuardStack,
 ) -> Executed:
     """Execute a batch on its parent.  None is a null request: an empty block.
 
@@ -234,10 +346,13 @@ def execute_batch(
     height = above.height + 1
     beat = above.beat + (1 if batch is not None and batch.beat else 0)
     time_ms = above.time_ms if batch is None else max(batch.time_ms, above.time_ms)
-    execution = Execution(read, Place(above.chain_id, height, beat, time_ms), references, above.log_size)
+    place = Place(above.chain_id, height, beat, time_ms, beat // epoch_beats)
+    execution = Execution(read, place, references, above.log_size, parent.lanes, stack)
     if beat != above.beat:
         assert read_beat(execution.overlay) == above.beat, "the state's beat differs from the header's"
         execution.run_derived(BEAT_STARTED, BeatStarted(beat))
+        if place.epoch != above.epoch:
+            execution.close_epoch(above.epoch)
     items = () if batch is None else batch.items
     assert len(items) == len(checked)
     for signed, event in zip(items, checked, strict=True):
@@ -245,7 +360,7 @@ def execute_batch(
             execution.skip(signed, event)
         else:
             execution.run(event)
-    return seal(execution, items, parent, batch, epoch_beats, read_log_node)
+    return seal(execution, items, parent, batch, read_log_node)
 
 
 def seal(
@@ -253,7 +368,6 @@ def seal(
     items: tuple[SignedEvent, ...],
     parent: Parent,
     batch: Batch | None,
-    epoch_beats: int,
     read_log_node: merkle.ReadNode,
 ) -> Executed:
     """Make the header over an execution's results."""
@@ -263,21 +377,17 @@ def seal(
     leaves = [merkle.leaf_hash(data) for data in receipt_bytes]
     log_nodes, log_root = merkle.append_leaves(above.log_size, leaves, read_log_node)
     changes = tuple(execution.overlay.changes())
-    state = [change for change in changes if change[0][:1] == keyspace.STATE]
-    lanes = lthash.combine(
-        parent.lanes,
-        [(key, before) for key, before, _ in state if before is not None],
-        [(key, after) for key, _, after in state if after is not None],
-    )
+    lanes = execution.finish_lanes()
     header = Header(
         beat=place.beat,
         chain_id=above.chain_id,
-        epoch=place.beat // epoch_beats,
+        epoch=place.epoch,
         event_count=len(execution.receipts),
         event_root=merkle.compute_root([compute_event_leaf(signed) for signed in items]),
         height=place.height,
         log_root=log_root,
         log_size=above.log_size + len(leaves),
+        policy_root=compute_policy_root(execution.overlay.get(keyspace.policies())),
         previous=parent.hash,
         proposer=None if batch is None else batch.proposer,
         receipt_root=merkle.compute_root(leaves),
@@ -302,8 +412,3 @@ def seal(
         changes=changes,
         payloads=tuple(execution.payloads),
     )
-
-
-def preview_event(view: View, entry: Entry[Any], kind: EventType[Any]) -> tuple[Verdict, ...]:
-    """Return what every guard says of an event that is not ordered yet.  The same code as execution runs."""
-    return tuple(guard(view, entry) for guard in kind.guards)

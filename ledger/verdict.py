@@ -1,9 +1,13 @@
 """What a guard says of an event: allowed or not, with the code, the reason and the numbers that were compared."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 Fact: TypeAlias = int | str | bool
+
+INFO, WARNING, ERROR, CRITICAL = "info", "warning", "error", "critical"
+SEVERITIES = (INFO, WARNING, ERROR, CRITICAL)
+"""From harmless to gravest.  An allowed verdict may be grave too: it is what AEGIS weighs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,9 @@ class Verdict:
     code: str
     because: str
     facts: dict[str, Fact]
+    severity: str = INFO
+    guard: str = ""  # who judged, such as "economics@1"; filled in where guards are run
+    policy: str = ""  # under which policy and version, such as "energy@3"; filled in where guards are run
 
 
 def allow(code: str, because: str, **facts: Fact) -> Verdict:
@@ -23,4 +30,15 @@ def allow(code: str, because: str, **facts: Fact) -> Verdict:
 
 def deny(code: str, because: str, **facts: Fact) -> Verdict:
     """Return a verdict that denies the event."""
-    return Verdict(False, code, because, facts)
+    return Verdict(False, code, because, facts, ERROR)
+
+
+def graded(verdict: Verdict, severity: str) -> Verdict:
+    """Return the verdict with another severity."""
+    assert severity in SEVERITIES, severity
+    return replace(verdict, severity=severity)
+
+
+def under(verdict: Verdict, policy: str) -> Verdict:
+    """Return the verdict with the policy and version that it was given under."""
+    return replace(verdict, policy=policy)

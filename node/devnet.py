@@ -19,7 +19,14 @@ from typing import IO
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ledger.genesis import Allocation, Genesis, compute_chain_id, decode_genesis_file, encode_genesis_file
+from ledger.genesis import (
+    Allocation,
+    Genesis,
+    compute_chain_id,
+    decode_genesis_file,
+    encode_genesis_file,
+    make_policy_values,
+)
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.signing import SigningKey
 from node.api_client import ApiClient, ApiProblem, NodeUnreachable
@@ -42,6 +49,15 @@ SAMPLE = Path(__file__).resolve().parent.parent / "configs" / "devnet" / "posts.
 TREASURY = "treasury"
 PEOPLE = ("ada", "alan", "grace")
 FLX_EACH = 10_000
+POLICIES = {
+    "energy": {"base_cost": 100 * SCALE, "burst_actions_min": 1_000},
+    "governance": {
+        "cooldown_beats": 10, "delay_beats": 32, "infra_delay_beats": 32, "infra_window_beats": 64, "window_beats": 64,
+    },
+    "sybil": {"age_epochs": 2, "bond": 0, "newcomer_epochs": 1, "posts_max": 10_000, "votes_max": 1_000},
+}  # fmt: skip
+"""What the devnet's genesis loosens, all within the legal ranges, so that a sample can be loaded at once and a vote takes
+a minute."""
 
 
 class DevnetFailed(RuntimeError):
@@ -111,6 +127,7 @@ class Devnet:
             beat_ms=BEAT_MS,
             epoch_beats=EPOCH_BEATS,
             name="devnet",
+            policies=make_policy_values(POLICIES),
             time_ms=now_ms(),
             validators=tuple(key.public for key in keys[:VALIDATORS]),
         )

@@ -2,7 +2,8 @@
 
 from collections import OrderedDict
 
-from ledger.events import CheckedEvent, EventRefused, Registry, SignedEvent, check_event
+from ledger.events import CheckedEvent, EventRefused, SignedEvent, check_event
+from ledger.registry import Registry
 
 EVENTS_MAX = 50_000
 

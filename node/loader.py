@@ -16,13 +16,14 @@ import aiohttp
 import orjson
 
 from ledger.authoring import Reference, make_event, sign_event
-from ledger.events import Registry, SignedEvent, compute_event_id
+from ledger.events import SignedEvent, compute_event_id
+from ledger.registry import Registry
 from ledger.identity import IdentityCreated
 from ledger.payloads import TEXT_BYTES_MAX, Payload, compute_content_ref
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.signing import SigningKey
 from social.follows import AccountFollowed
-from social.posts import PostPublished, ReplyPublished
+from social.posts import make_post, make_reply
 from social.profiles import HandleClaimed, ProfileUpdated
 from social.reactions import ContentLiked
 
@@ -219,13 +220,12 @@ class Loader:
     def _make(self, author: Author, name: str, body: Any, text: str | None) -> SignedEvent:
         payload = None if text is None else Payload(self._random.randbytes(16), text)
         if payload is not None:
-            content = compute_content_ref(payload)
             if name == "content.PostPublished":
-                body = PostPublished(content, (body,))
+                body = make_post(payload, (body,))
             elif name == "content.ReplyPublished":
-                body = ReplyPublished(content, body)
+                body = make_reply(payload, body)
             else:
-                body = ProfileUpdated(content)
+                body = ProfileUpdated(compute_content_ref(payload))
         kind = self._registry.latest(name)
         assert kind is not None
         author.nonce += 1

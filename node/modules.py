@@ -1,12 +1,15 @@
 """The modules whose events this node knows.  Nothing registers itself: a new module is one line here."""
 
-from ledger import beats, identity, tokens
-from ledger.events import Registry
-from social import follows, posts, profiles, reactions
+from guards.stack import make_guard_stack
+from ledger import access_seals, account_keys, beats, conduct, identity, recovery, rewards, roles, transfers
+from ledger.registry import Registry
+from social import follows, posts, profiles, reactions, reposts
 
-MODULES = (beats, identity, tokens, profiles, posts, reactions, follows)
+MODULES = (
+    beats, identity, access_seals, account_keys, recovery, roles, transfers, rewards, conduct, profiles, posts, reactions, reposts, follows,
+)  # fmt: skip
 
 
 def make_registry() -> Registry:
-    """Return the registry of all event types."""
-    return Registry(kind for module in MODULES for kind in module.EVENTS)
+    """Return the registry of all event types and guards."""
+    return Registry((kind for module in MODULES for kind in module.EVENTS), make_guard_stack())

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ledger import keyspace
-from ledger.events import Delete, Entry, EventType, Put, View, Write
+from ledger.endorsements import FOLLOW
+from ledger.events import Delete, Endorsement, Entry, EventType, Put, View, Write
+from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import Bytes32
+from ledger.standing import read_standing
 from ledger.state import PRESENT, encode_number, read_number
 from ledger.verdict import Verdict, allow, deny
 
@@ -44,6 +47,13 @@ def is_followed(view: View, entry: Entry[AccountUnfollowed]) -> Verdict:
     return deny("graph.not_followed", "The account is not followed, so there is nothing to end.")
 
 
+def endorse_followed(view: View, entry: Entry[AccountFollowed]) -> Endorsement | None:
+    """A new follower supports the newest item of the account, if it has one."""
+    standing = read_standing(view, entry.body.target)
+    item = None if standing is None else standing.last_item
+    return None if item is None else Endorsement(FOLLOW, item, entry.body.target)
+
+
 def apply_account_followed(view: View, entry: Entry[AccountFollowed]) -> Iterator[Write]:
     """Remember the follow and count it on both sides."""
     yield Put(keyspace.follow(entry.author, entry.body.target), PRESENT)
@@ -73,6 +83,8 @@ EVENTS = (
         summary="An account followed another.",
         example=AccountFollowed(bytes(32)),
         inputs=lambda body: {"target": body.target.hex()},
+        weight=SCALE // 4,
+        endorses=endorse_followed,
     ),
     EventType(
         name="graph.AccountUnfollowed",
@@ -83,5 +95,6 @@ EVENTS = (
         summary="An account stopped following another.",
         example=AccountUnfollowed(bytes(32)),
         inputs=lambda body: {"target": body.target.hex()},
+        weight=SCALE // 10,
     ),
 )

@@ -1,16 +1,21 @@
 """Posts and replies.  Events: content.PostPublished, content.ReplyPublished.
 
-The text is the event's payload; the ledger holds its salted hash.  A post's id is that of the event that published it.
+The text is the event's payload; the ledger holds its salted hash, and an assessment of it that everyone with the text
+can compute again.  A post's id is that of the event that published it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
 
+from guards.assessment import assess
 from guards.content import judge_text_length
 from ledger import keyspace
-from ledger.events import Entry, EventType, Put, View, Write
-from ledger.payloads import ContentRef
+from ledger.coherence import Assessment
+from ledger.endorsements import COMMENT, endorse
+from ledger.events import Endorsement, Entry, EventType, Put, View, Write
+from ledger.payloads import ContentRef, Payload, compute_content_ref
+from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import U64, Bytes32, Length, encode_record
 from ledger.state import encode_number, read_number, read_record
 from ledger.verdict import Fact, Verdict, allow, deny
@@ -26,6 +31,7 @@ Tag = Annotated[str, Length(1, TAG_BYTES_MAX)]
 class PostPublished:
     """A text of one's own."""
 
+    assessment: Assessment
     content: ContentRef
     tags: Annotated[tuple[Tag, ...], Length(0, TAGS_MAX)]
 
@@ -34,6 +40,7 @@ class PostPublished:
 class ReplyPublished:
     """An answer to a post or to another reply."""
 
+    assessment: Assessment
     content: ContentRef
     parent: Bytes32
 
@@ -56,6 +63,31 @@ Published = TypeVar("Published", PostPublished, ReplyPublished)
 def read_post(view: View, post_id: bytes) -> Post | None:
     """Return a post or reply, or None."""
     return read_record(view, keyspace.post(post_id), Post)
+
+
+def make_post(payload: Payload, tags: tuple[str, ...]) -> PostPublished:
+    """Return the body of a post with this text."""
+    return PostPublished(assess(payload.text, tags), compute_content_ref(payload), tags)
+
+
+def make_reply(payload: Payload, parent: bytes) -> ReplyPublished:
+    """Return the body of a reply with this text."""
+    return ReplyPublished(assess(payload.text, ()), compute_content_ref(payload), parent)
+
+
+def complete_post(body: PostPublished, payload: Payload) -> PostPublished:
+    """Return the body with the assessment of its text."""
+    return replace(body, assessment=assess(payload.text, body.tags))
+
+
+def complete_reply(body: ReplyPublished, payload: Payload) -> ReplyPublished:
+    """Return the body with the assessment of its text."""
+    return replace(body, assessment=assess(payload.text, ()))
+
+
+def endorse_parent(view: View, entry: Entry[ReplyPublished]) -> Endorsement | None:
+    """An answer supports what it answers."""
+    return endorse(view, COMMENT, entry.body.parent)
 
 
 def text_fits(view: View, entry: Entry[Published]) -> Verdict:
@@ -100,7 +132,19 @@ def _store(view: View, entry: Entry[Published], parent: bytes | None, tags: tupl
     yield Put(keyspace.post_of(entry.author, entry.log_index), entry.event_id)
 
 
+def list_assessment(assessment: Assessment) -> dict[str, Fact]:
+    """Return what a receipt shows of an assessment."""
+    return {
+        "clarity": assessment.clarity, "echo": assessment.echo.hex(), "hate": assessment.hate,
+        "logic": assessment.logic, "model": assessment.model, "offensive": assessment.offensive,
+        "signal": assessment.signal, "topic": assessment.topic,
+    }  # fmt: skip
+
+
 _EXAMPLE_CONTENT = ContentRef(bytes=12, hash=bytes(32))
+_EXAMPLE_ASSESSMENT = Assessment(
+    clarity=100, echo=b"\x01\x02\x03", hate=1, logic=100, model=1, offensive=2, signal=100, topic=50
+)
 
 EVENTS = (
     EventType(
@@ -110,9 +154,16 @@ EVENTS = (
         guards=(text_fits, tags_are_plain),
         apply=apply_post_published,
         summary="An account published a post.",
-        example=PostPublished(_EXAMPLE_CONTENT, ("programming",)),
-        inputs=lambda body: {"content": body.content.hash.hex(), "bytes": body.content.bytes},
+        example=PostPublished(_EXAMPLE_ASSESSMENT, _EXAMPLE_CONTENT, ("programming",)),
+        inputs=lambda body: {
+            "content": body.content.hash.hex(),
+            "bytes": body.content.bytes,
+            **list_assessment(body.assessment),
+        },
         content=lambda body: body.content,
+        weight=SCALE,
+        complete=complete_post,
+        assessment=lambda body: body.assessment,
     ),
     EventType(
         name="content.ReplyPublished",
@@ -121,12 +172,17 @@ EVENTS = (
         guards=(text_fits, parent_exists),
         apply=apply_reply_published,
         summary="An account published a reply.",
-        example=ReplyPublished(_EXAMPLE_CONTENT, bytes(32)),
+        example=ReplyPublished(_EXAMPLE_ASSESSMENT, _EXAMPLE_CONTENT, bytes(32)),
         inputs=lambda body: {
             "content": body.content.hash.hex(),
             "bytes": body.content.bytes,
             "parent": body.parent.hex(),
+            **list_assessment(body.assessment),
         },
         content=lambda body: body.content,
+        weight=SCALE // 2,
+        complete=complete_reply,
+        assessment=lambda body: body.assessment,
+        endorses=endorse_parent,
     ),
 )

@@ -12,6 +12,7 @@ from guards.content import judge_text_length
 from ledger import keyspace
 from ledger.events import Entry, EventType, Put, View, Write
 from ledger.payloads import ContentRef
+from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import U64, Length, encode_record
 from ledger.state import read_record
 from ledger.verdict import Fact, Verdict, allow, deny
@@ -111,6 +112,7 @@ EVENTS = (
         summary="An account claimed a handle.",
         example=HandleClaimed("ada_lovelace"),
         inputs=lambda body: {"handle": body.handle},
+        weight=SCALE,
     ),
     EventType(
         name="identity.ProfileUpdated",
@@ -122,5 +124,6 @@ EVENTS = (
         example=ProfileUpdated(ContentRef(bytes=40, hash=bytes(32))),
         inputs=lambda body: {"content": body.content.hash.hex(), "bytes": body.content.bytes},
         content=lambda body: body.content,
+        weight=SCALE // 4,
     ),
 )

@@ -1,13 +1,15 @@
 """Likes.  Events: graph.ContentLiked, graph.LikeWithdrawn.
 
-One like per account and post; a withdrawal ends its effect.
+One like per account and post; a withdrawal ends its effect.  A like supports the post, and so its author.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ledger import keyspace
+from ledger.endorsements import LIKE, endorse
 from ledger.events import Delete, Entry, EventType, Put, View, Write
+from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import Bytes32
 from ledger.state import PRESENT, encode_number, read_number
 from ledger.verdict import Verdict, allow, deny
@@ -70,6 +72,8 @@ EVENTS = (
         summary="An account liked a post.",
         example=ContentLiked(bytes(32)),
         inputs=lambda body: {"target": body.target.hex()},
+        weight=SCALE // 10,
+        endorses=lambda view, entry: endorse(view, LIKE, entry.body.target),
     ),
     EventType(
         name="graph.LikeWithdrawn",
@@ -80,5 +84,6 @@ EVENTS = (
         summary="An account withdrew a like.",
         example=LikeWithdrawn(bytes(32)),
         inputs=lambda body: {"target": body.target.hex()},
+        weight=SCALE // 10,
     ),
 )

@@ -25,13 +25,13 @@ from ledger.authoring import Reference, make_event, sign_event
 from ledger.events import SignedEvent, check_event
 from ledger.genesis import compute_chain_id, decode_genesis_file
 from ledger.identity import IdentityCreated
-from ledger.payloads import Payload, compute_content_ref
+from ledger.payloads import Payload
 from ledger.primitives.signing import Purpose, is_valid_signature
 from node.api_client import ApiClient
 from node.devnet import SAMPLE, Devnet, Member
 from node.loader import Author, SourcePost, make_authors, read_posts, to_submission
 from node.modules import make_registry
-from social.posts import PostPublished
+from social.posts import make_post
 
 BUILD = Path("build")
 CLIENTS = 64
@@ -109,7 +109,7 @@ class Workload:
         source = self._posts[self._next % len(self._posts)]
         self._next += 1
         payload = Payload(self._next.to_bytes(16, "big"), source.text)
-        body = PostPublished(compute_content_ref(payload), (source.community,))
+        body = make_post(payload, (source.community,))
         return self._sign(author, "content.PostPublished", body, payload)
 
     def _sign(self, author: Author, name: str, body: object, payload: Payload | None) -> SignedEvent:

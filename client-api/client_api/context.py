@@ -40,6 +40,7 @@ class Reading:
             "header_hash": self.header_hash.hex(),
             "state_digest": header.state_digest.hex(),
             "rules_root": header.rules_root.hex(),
+            "policy_root": header.policy_root.hex(),
         }
 
 

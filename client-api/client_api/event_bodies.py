@@ -4,31 +4,40 @@ import dataclasses
 from typing import Any, cast, get_type_hints
 
 from client_api.errors import InvalidRequest
+from ledger.coherence import Assessment
 from ledger.events import EventType
-from ledger.payloads import ContentRef
+from ledger.payloads import ContentRef, Payload, compute_content_ref
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.ids import IdInvalid, IdKind, decode_id
 from ledger.primitives.records import encode_record
 
 UNKNOWN_NAMED_MAX = 10
+COMPUTED = (Assessment, ContentRef)
+NOT_ASSESSED = Assessment(clarity=0, echo=bytes(3), hate=0, logic=0, model=0, offensive=0, signal=0, topic=0)
 _ID_KINDS = (IdKind.ACCOUNT, IdKind.EVENT, IdKind.POST)
 
 
-def body_from_json(kind: EventType[Any], members: dict[str, Any], content: ContentRef | None) -> Any:
-    """Return the body of an event type from JSON members.  Raises InvalidRequest naming the member."""
+def body_from_json(kind: EventType[Any], members: dict[str, Any], payload: Payload | None) -> Any:
+    """Return the body of an event type from JSON members.  Raises InvalidRequest naming the member.
+
+    What is computed from the payload, its reference and its assessment, is filled in.
+    """
+    computed: dict[Any, Any] = {}
+    if payload is not None:
+        computed = {ContentRef: compute_content_ref(payload), Assessment: NOT_ASSESSED}
     fields = {field.name for field in dataclasses.fields(kind.body)}
     given = dict(members)
     hints = get_type_hints(kind.body)
     for name, hint in hints.items():
-        if hint is ContentRef:
+        if hint in COMPUTED:
             if name in given:
                 raise InvalidRequest(f"body.{name}: is made from `text`; leave it out")
-            if content is None:
+            if payload is None:
                 raise InvalidRequest(f"text: events of type {kind.name} need one")
-            given[name] = content
+            given[name] = computed[hint]
     unknown, missing = sorted(set(given) - fields), sorted(fields - set(given))
     if unknown or missing:
-        expected = sorted(name for name in fields if hints[name] is not ContentRef)
+        expected = sorted(name for name in fields if hints[name] not in COMPUTED)
         raise InvalidRequest(
             f"body: expected the members {expected}; "
             f"unknown {[name[:40] for name in unknown[:UNKNOWN_NAMED_MAX]]}, missing {missing}"
@@ -36,6 +45,8 @@ def body_from_json(kind: EventType[Any], members: dict[str, Any], content: Conte
     body = kind.body(**{name: _value(f"body.{name}", hints[name], given[name]) for name in sorted(given)})
     try:
         encode_record(body)
+        if payload is not None and kind.complete is not None:
+            body = kind.complete(body, payload)
     except EncodingError as error:
         raise InvalidRequest(f"body: {error}") from error
     return body

@@ -24,10 +24,12 @@ from client_api.finality import TooManyWaiters
 from client_api.services import NodeBusy, NodeStatus, Submitted
 from client_api.shapes import (
     Anchor,
+    FactShape,
     ReceiptShape,
     VerdictShape,
     account_text,
     event_text,
+    fact_to_json,
     parse_account_id,
     parse_event_id,
     receipt_to_json,
@@ -38,11 +40,11 @@ from ledger.authoring import EXPIRY_BEATS, Reference, make_event
 from ledger.events import EVENT_BYTES_MAX, Entry, EventType, SignedEvent, compute_event_id
 from ledger.genesis import encode_genesis_file
 from ledger.identity import read_account, read_nonce
-from ledger.payloads import PAYLOAD_BYTES_MAX, SALT_BYTES, TEXT_BYTES_MAX, Payload, compute_content_ref, encode_payload
+from ledger.judgement import judge_event
+from ledger.payloads import PAYLOAD_BYTES_MAX, SALT_BYTES, TEXT_BYTES_MAX, Payload, encode_payload
 from ledger.primitives.ids import IdKind, compute_account_id, encode_id
 from ledger.primitives.signing import Purpose, signed_digest
 from ledger.receipts import SKIPPED, Receipt, decode_receipt
-from ledger.transition import preview_event
 from ledger.verdict import Verdict
 
 SUBMIT_EVENTS_MAX = 100
@@ -201,6 +203,7 @@ class Prepared(Model):
     expires_beat: int
     readable: str
     guards: list[VerdictShape]
+    evidence: dict[str, FactShape]
     would: Literal["applied", "denied"]
     ledger: Anchor
 
@@ -212,7 +215,7 @@ async def prepare_event(context: Context, query: NoQuery, body: PrepareBody) -> 
         known = ", ".join(kind.name for kind in context.chain.registry.all() if not kind.derived)
         raise InvalidRequest(f"type: unknown event type {body.type!r}; this network has {known}")
     payload = _make_payload(kind, body)
-    record = body_from_json(kind, body.body, None if payload is None else compute_content_ref(payload))
+    record = body_from_json(kind, body.body, payload)
     key = bytes.fromhex(body.key)
     with context.read() as reading:
         author = _find_author(context, reading, kind, body, key)
@@ -221,8 +224,9 @@ async def prepare_event(context: Context, query: NoQuery, body: PrepareBody) -> 
         event = make_event(kind, record, author=author, key=key, nonce=nonce, reference=reference)
         event_id = compute_event_id(event)
         entry = Entry(event_id, author, key, nonce, record, payload, reading.height + 1, reading.header.log_size,
-                      reading.header.beat, reading.header.time_ms, context.chain.chain_id)  # fmt: skip
-        verdicts = preview_event(reading.state, entry, kind)
+                      reading.header.beat, reading.header.time_ms, context.chain.chain_id,
+                      reading.header.epoch, reading.header.beat)  # fmt: skip
+        judged = judge_event(context.chain.registry.stack, reading.state, entry, kind)
         return {
             "event": event.hex(),
             "event_id": event_text(event_id),
@@ -232,8 +236,9 @@ async def prepare_event(context: Context, query: NoQuery, body: PrepareBody) -> 
             "nonce": nonce,
             "expires_beat": reading.header.beat + EXPIRY_BEATS,
             "readable": _readable(kind, record, author, nonce, payload),
-            "guards": [verdict_to_json(verdict) for verdict in verdicts],
-            "would": "applied" if all(verdict.allowed for verdict in verdicts) else "denied",
+            "guards": [verdict_to_json(verdict) for verdict in judged.verdicts],
+            "evidence": {name: fact_to_json(value) for name, value in judged.evidence.items()},
+            "would": "applied" if judged.allowed else "denied",
             "ledger": reading.anchor(),
         }
 

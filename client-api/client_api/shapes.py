@@ -1,6 +1,6 @@
 """The shapes that many answers share, and how the ledger's values become them."""
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from client_api.endpoint import Model
 from client_api.errors import AccountUnknown, InvalidRequest
@@ -8,6 +8,9 @@ from ledger.primitives.ids import IdInvalid, IdKind, decode_id, encode_id
 from ledger.receipts import Receipt
 from ledger.verdict import Verdict
 from social.profiles import read_handle_owner
+
+
+FactShape: TypeAlias = int | str | bool
 
 
 class Anchor(Model):
@@ -19,6 +22,7 @@ class Anchor(Model):
     header_hash: str
     state_digest: str
     rules_root: str
+    policy_root: str
 
 
 class VerdictShape(Model):
@@ -27,7 +31,10 @@ class VerdictShape(Model):
     allowed: bool
     code: str
     because: str
-    facts: dict[str, int | str | bool]
+    facts: dict[str, FactShape]
+    severity: Literal["info", "warning", "error", "critical"]
+    guard: str
+    policy: str
 
 
 class ReceiptShape(Model):
@@ -42,7 +49,8 @@ class ReceiptShape(Model):
     log_index: int
     beat: int
     modules: list[str]
-    inputs: dict[str, int | str | bool]
+    inputs: dict[str, FactShape]
+    evidence: dict[str, FactShape]
     verdicts: list[VerdictShape]
     outcome: Literal["applied", "denied", "skipped"]
     explanation: str
@@ -64,7 +72,15 @@ def fact_to_json(value: int | str | bool) -> int | str | bool:
 
 def verdict_to_json(verdict: Verdict) -> dict[str, Any]:
     facts = {name: fact_to_json(value) for name, value in verdict.facts.items()}
-    return {"allowed": verdict.allowed, "code": verdict.code, "because": verdict.because, "facts": facts}
+    return {
+        "allowed": verdict.allowed,
+        "code": verdict.code,
+        "because": verdict.because,
+        "facts": facts,
+        "severity": verdict.severity,
+        "guard": verdict.guard,
+        "policy": verdict.policy,
+    }
 
 
 def receipt_to_json(receipt: Receipt) -> dict[str, Any]:
@@ -79,6 +95,7 @@ def receipt_to_json(receipt: Receipt) -> dict[str, Any]:
         "beat": receipt.beat,
         "modules": list(receipt.modules),
         "inputs": {name: fact_to_json(value) for name, value in receipt.inputs.items()},
+        "evidence": {name: fact_to_json(value) for name, value in receipt.evidence.items()},
         "verdicts": [verdict_to_json(verdict) for verdict in receipt.verdicts],
         "outcome": receipt.outcome,
         "explanation": receipt.explanation,

@@ -37,6 +37,7 @@ class Purpose(StrEnum):
     NEW_VIEW = "new-view"
     STATUS = "status"
     BODY = "body"
+    KEY_ROTATION = "key-rotation"
 
 
 class SignatureInvalid(ValueError):

@@ -15,7 +15,8 @@ from client_api.shapes import account_text, event_text
 
 from ledger.events import SignedEvent
 from ledger.primitives.signing import Purpose
-from ledger.tokens import FLX, TokensTransferred
+from ledger.tokens import FLX
+from ledger.transfers import TokensTransferred
 from social.posts import PostPublished
 from tests.client_api.api import Answer, Api, check_problem, event_json
 from tests.ledger.world import RICH, id_of, sign_edited

@@ -15,7 +15,8 @@ from ledger.events import SignedEvent
 from ledger.identity import IdentityCreated
 from ledger.primitives.signing import Purpose, signed_digest
 from ledger.proofs import ProofInvalid, verify_event_proof
-from ledger.tokens import FLX, TokensTransferred
+from ledger.tokens import FLX
+from ledger.transfers import TokensTransferred
 from social.follows import AccountFollowed
 from social.posts import PostPublished, ReplyPublished
 from social.profiles import HandleClaimed, ProfileUpdated
@@ -343,8 +344,9 @@ def test_a_profile_shows_what_its_text_says(api: Api, text: str, shown: tuple[st
 def test_balances_are_decimal_texts(api: Api) -> None:
     balances = api.call("getBalances", account=account_text(api.world.ada.account))["balances"]
 
-    assert balances == dict.fromkeys(("ATR", "CHR", "NOD", "PSI", "RES"), "0.000000000000000000") | {
-        "FLX": "1000.000000000000000000"
+    assert balances == dict.fromkeys(("CHR", "NOD", "PSI", "RES"), "0.000000000000000000") | {
+        "ATR": "100000.000000000000000000",
+        "FLX": "1000.000000000000000000",
     }
 
 
@@ -386,7 +388,15 @@ def test_an_event_shows_all_that_was_said_of_it(api: Api) -> None:
     assert event["receipt"]["outcome"] == "applied"
     assert event["signed"]["fields"]["author"] == account_text(api.world.ada.account)
     assert event["signed"]["body"]["tags"] == ["music"]
-    assert [verdict["code"] for verdict in event["receipt"]["verdicts"]] == ["content.text_fits", "content.tags_plain"]
+    assert [verdict["code"] for verdict in event["receipt"]["verdicts"]] == [
+        "content.text_fits",
+        "content.tags_plain",
+        "CONSTITUTION_HELD",
+        "ECON_WITHIN_LIMITS",
+        "SAFETY_VISIBLE",
+        "SYBIL_CLEAR",
+        "AEGIS_CLEAR",
+    ]
 
 
 @pytest.mark.parametrize("junk", [b"junk", b"\x80"])

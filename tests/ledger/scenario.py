@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ledger.events import SignedEvent
 from ledger.identity import IdentityCreated
-from ledger.tokens import FLX, TokensTransferred
+from ledger.tokens import FLX
+from ledger.transfers import TokensTransferred
 from social.follows import AccountFollowed, AccountUnfollowed
 from social.posts import PostPublished, ReplyPublished
 from social.profiles import HandleClaimed, ProfileUpdated

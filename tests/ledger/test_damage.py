@@ -10,7 +10,7 @@ import pytest
 
 from ledger import chain, keyspace
 from ledger.chain import Chain
-from ledger.events import Registry
+from ledger.registry import Registry
 from ledger.primitives.encoding import encode
 from ledger.store import Store, StoreDamaged, StoreLocked
 from ledger.tokens import FLX
@@ -81,7 +81,7 @@ PLACES = {
     "the lanes": (keyspace.META_LANES, "lanes"),
     "the head record": (keyspace.META_HEAD, "head"),
     "the genesis": (keyspace.META_GENESIS, "another genesis"),
-    "the format": (keyspace.META_FORMAT, "expected store format 1"),
+    "the format": (keyspace.META_FORMAT, "expected store format 2"),
     "a log node": (keyspace.log_node(2, 0), "log tree"),
 }
 

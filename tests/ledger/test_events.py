@@ -15,21 +15,21 @@ from ledger.events import (
     CheckedEvent,
     Event,
     EventRefused,
-    Registry,
     SignedEvent,
     check_event,
     compute_event_id,
     decode_signed_event,
     encode_signed_event,
 )
+from ledger.registry import Registry
 from ledger.identity import EVENTS as IDENTITY
 from ledger.payloads import Payload, compute_content_ref, encode_payload
 from ledger.primitives.encoding import decode, encode
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, SigningKey, signed_digest
-from ledger.tokens import TokensTransferred
-from social.posts import PostPublished
+from ledger.transfers import TokensTransferred
+from social.posts import PostPublished, make_post
 from social.reactions import ContentLiked
 from tests.ledger.world import KINDS, REGISTRY, World, sign_edited
 
@@ -58,7 +58,7 @@ def test_a_good_event_is_decoded(world: World) -> None:
     assert checked.event_id == compute_event_id(signed.event)
     assert checked.kind is KINDS[PostPublished]
     assert checked.payload is not None
-    assert checked.body == PostPublished(compute_content_ref(checked.payload), ())
+    assert checked.body == make_post(checked.payload, ())
 
 
 def test_a_signed_event_travels_unchanged(world: World) -> None:
@@ -176,9 +176,12 @@ def test_other_rules_have_another_root() -> None:
     rules = REGISTRY.all()
     without_a_guard = [replace(kind, guards=kind.guards[1:]) for kind in rules]
 
-    assert Registry(reversed(rules)).compute_root() == REGISTRY.compute_root()
-    assert Registry(without_a_guard).compute_root() != REGISTRY.compute_root()
-    assert Registry(rules[1:]).compute_root() != REGISTRY.compute_root()
+    stack = REGISTRY.stack
+
+    assert Registry(reversed(rules), stack).compute_root() == REGISTRY.compute_root()
+    assert Registry(without_a_guard, stack).compute_root() != REGISTRY.compute_root()
+    assert Registry(rules[1:], stack).compute_root() != REGISTRY.compute_root()
+    assert Registry(rules).compute_root() != REGISTRY.compute_root()
 
 
 @pytest.mark.parametrize("kind", REGISTRY.all(), ids=lambda kind: kind.name)
@@ -201,7 +204,7 @@ def test_the_bytes_of_an_event_never_change(vector: Any) -> None:
     body = (
         TokensTransferred(int(vector["body"]["atoms"]), bytes.fromhex(vector["body"]["to"]), vector["body"]["token"])
         if payload is None
-        else PostPublished(compute_content_ref(payload), tuple(vector["body"]["tags"]))
+        else make_post(payload, tuple(vector["body"]["tags"]))
     )
 
     event = make_event(

@@ -17,11 +17,12 @@ from ledger.events import EXPIRY_BEATS_MAX, SignedEvent
 from ledger.identity import IdentityCreated, read_nonce
 from ledger.primitives import lthash, merkle
 from ledger.receipts import APPLIED, DENIED, SKIPPED, Receipt, encode_receipt
-from ledger.tokens import FLX, TokensTransferred, read_balance
+from ledger.tokens import FLX, read_balance
+from ledger.transfers import TokensTransferred
 from social.follows import AccountFollowed
 from social.posts import PostPublished
 from social.profiles import HandleClaimed
-from tests.ledger.world import RICH, World, id_of, sign_edited
+from tests.ledger.world import MODEST, RICH, World, id_of, sign_edited
 
 
 def outcomes(receipts: tuple[Receipt, ...]) -> list[tuple[str, str]]:
@@ -170,8 +171,8 @@ def test_a_denied_event_uses_its_nonce_and_is_never_executed_again(world: World)
 def test_later_events_of_a_batch_see_what_earlier_ones_did(world: World) -> None:
     events = (
         world.sign(world.cyd, IdentityCreated),
-        world.sign(world.ada, TokensTransferred, atoms=5, to=world.cyd.account, token=FLX),
-        world.sign(world.cyd, TokensTransferred, atoms=5, to=world.ben.account, token=FLX),
+        world.sign(world.ada, TokensTransferred, atoms=5, to=world.ben.account, token=FLX),
+        world.sign(world.ben, TokensTransferred, atoms=MODEST + 5, to=world.cyd.account, token=FLX),
     )
 
     receipts = world.execute(*events).receipts

@@ -1,5 +1,6 @@
 """Transfers: who may send what to whom, and that nothing is ever made or lost."""
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,8 @@ from ledger import keyspace
 from ledger.identity import IdentityCreated
 from ledger.primitives.fixed_point import SCALE
 from ledger.receipts import APPLIED, DENIED
-from ledger.tokens import FLX, FLX_BALANCE_ATOMS_MAX, TokensTransferred, read_balance, read_issued
+from ledger.tokens import FLX, FLX_BALANCE_ATOMS_MAX, read_balance, read_issued
+from ledger.transfers import TokensTransferred
 from ledger.verdict import Fact, Verdict
 from tests.ledger.world import MODEST, RICH, World, make_genesis
 
@@ -55,7 +57,7 @@ def test_an_overdraft_is_denied_with_both_numbers(world: World) -> None:
 def test_the_receiver_may_be_filled_to_the_cap_and_not_above(tmp_path: Path) -> None:
     genesis = make_genesis()
     rich = type(genesis.allocations[0])(2 * FLX_BALANCE_ATOMS_MAX, genesis.allocations[0].key)
-    world = World(tmp_path, type(genesis)((rich, *genesis.allocations[1:]), 1_000, 32, "rich", 0, genesis.validators))
+    world = World(tmp_path, replace(genesis, allocations=(rich, *genesis.allocations[1:]), name="rich"))
     room = FLX_BALANCE_ATOMS_MAX - MODEST
 
     above = world.do(world.ada, TokensTransferred, **transfer(world, room + 1))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ledger import chain, keyspace, undo
 from ledger.reading import Snapshot
 from ledger.receipts import APPLIED
-from ledger.tokens import FLX, TokensTransferred, read_balance
+from ledger.tokens import FLX, read_balance
+from ledger.transfers import TokensTransferred
 from ledger.undo import StateAt, encode_undo, list_undo_keys
 from tests.ledger.world import RICH, World
 

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from guards.assessment import assess
 from ledger.authoring import EXPIRY_BEATS, Reference, make_event, sign_event
 from ledger.block import Batch
 from ledger.chain import Chain
 from ledger.events import CheckedEvent, Event, EventRefused, SignedEvent, compute_event_id
-from ledger.genesis import Allocation, Genesis
+from ledger.genesis import Allocation, Genesis, make_policy_values
 from ledger.payloads import Payload, compute_content_ref
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.ids import compute_account_id
@@ -19,6 +20,7 @@ from ledger.store import Store
 from ledger.transition import Executed
 from ledger.undo import StateAt
 from node.modules import make_registry
+from social.posts import PostPublished, ReplyPublished
 
 REGISTRY = make_registry()
 KINDS = {kind.body: kind for kind in REGISTRY.all()}
@@ -37,13 +39,18 @@ class Person:
     nonce: int = 0
 
 
-def make_genesis(name: str = "test") -> Genesis:
+LOOSE = {"energy": {"base_cost": 100 * SCALE}, "sybil": {"bond": 0, "posts_max": 1_000, "votes_max": 1_000}}
+"""Policies under which the tests of everything else have room to act."""
+
+
+def make_genesis(name: str = "test", policies: dict[str, dict[str, int]] | None = None) -> Genesis:
     """Ada is rich and Ben has a little; nobody else has an account yet."""
     return Genesis(
         allocations=(Allocation(RICH, _key("ada").public), Allocation(MODEST, _key("ben").public)),
         beat_ms=1_000,
         epoch_beats=32,
         name=name,
+        policies=make_policy_values(LOOSE if policies is None else policies),
         time_ms=TIME_MS,
         validators=tuple(key.public for key in VALIDATORS),
     )
@@ -80,6 +87,8 @@ class World:
         payload = None if text is None else Payload(SALT, text)
         if payload is not None:
             fields["content"] = compute_content_ref(payload)
+            if body is PostPublished or body is ReplyPublished:
+                fields["assessment"] = assess(payload.text, fields.get("tags", ()))
         height = self.chain.head.height if at is None else at
         known = self.chain.references(height)
         assert known is not None

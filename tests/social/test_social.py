@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from guards.assessment import assess
 from ledger import keyspace
 from ledger.payloads import TEXT_BYTES_MAX, ContentRef, decode_payload
 from ledger.receipts import APPLIED, DENIED, Receipt
@@ -73,7 +74,7 @@ def test_a_post_needs_text(world: World) -> None:
 
 def test_a_text_above_the_limit_is_denied(world: World) -> None:
     class Entry:
-        body = PostPublished(ContentRef(TEXT_BYTES_MAX + 1, NOWHERE), ())
+        body = PostPublished(assess("x", ()), ContentRef(TEXT_BYTES_MAX + 1, NOWHERE), ())
 
     verdict = text_fits(world.store, Entry())  # type: ignore[arg-type]
 
