@@ -1,8 +1,8 @@
 """AEGIS: the guard over all guards.  It sees every verdict, and can only make the outcome stricter.
 
-It vetoes what the others allow when the author is in quarantine, the module is frozen, a verdict is critical, or several
-grave verdicts come together.  A veto drops the event's draft, and leaves two events: the veto, and a rollback with the
-state digest before and after, which are equal.
+It vetoes what the others allow when the author is in quarantine, the module is frozen, a verdict is critical, or
+several grave verdicts come together.  A veto drops the event's draft, and leaves two events: the veto, and a rollback
+with the state digest before and after, which are equal.
 """
 
 from ledger.conduct import is_frozen, is_quarantined

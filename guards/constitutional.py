@@ -5,21 +5,25 @@
     K3 only FLX moves between accounts      K7 one event for each state change     K11 no message text on the ledger
     K4 the NOD firewall                     K8 auditors and OPEN_AGI change nothing  K12 moderators only in their space
 
-K7 and K9 hold by construction: only an event's own draft is kept, and every verdict carries a code.
+K7 and K9 hold by construction: only an event's own draft is kept, and every verdict carries a code.  K3 is judged by
+what grows: signed events mint no token but energy, which recovers, and the reserve, which takes what decays.
 """
 
 from collections.abc import Iterator
 
-from ledger.conservation import BALANCE, find_unconserved
+from ledger.conservation import BALANCE, ISSUED, find_unconserved, read_amount
 from ledger.judgement import Case, Change, Guard
-from ledger.roles import judge_role_scope
-from ledger.state import decode_number
+from ledger.roles import judge_role_scope, space_of
+from ledger.tokens import RESERVE
 from ledger.verdict import CRITICAL, Verdict, allow, deny, graded
 
 EARNED = (b"CHR", b"NOD", b"PSI")
 """Tokens that are only earned, at an epoch's close: no signed event gives them to anybody."""
+SETTLED = (*EARNED, b"FLX")
+"""Tokens that only the close of an epoch mints."""
 BREACHES = {
     "INVARIANT_VIOLATION_NOD_TRANSFER": "Only the allocation of an epoch gives NOD.",
+    "K1_MINTED": "Only the close of an epoch issues this token.",
     "K1_NOT_CONSERVED": "The balances would not sum to what was issued less what was burned.",
     "K2_OVERFLOW": "A balance leaves the range of amounts.",
     "K3_NOT_TRANSFERABLE": "Only FLX moves between accounts.",
@@ -30,7 +34,8 @@ BREACHES = {
 def judge_constitution(case: Case) -> Iterator[Verdict]:
     """Judge who acts and whether the event keeps the order of things."""
     entry = case.entry
-    verdict = judge_role_scope(case.view, entry.author, case.kind.module, case.kind.name)
+    space = space_of(entry.body)
+    verdict = judge_role_scope(case.view, entry.author, case.kind.module, case.kind.name, space)
     if not verdict.allowed:
         yield verdict
     if entry.reference_beat > entry.beat:
@@ -45,17 +50,26 @@ def audit_constitution(case: Case, changes: list[Change]) -> Iterator[Verdict]:
     if broken is not None:
         yield _breach(broken, BREACHES[broken])
     name = case.kind.name
+    energy_gained = energy_issued = 0
     for key, before, after in changes:
-        kind = key[:2]
-        if kind == BALANCE and key[2:5] in EARNED and _number(after) > _number(before):
-            code = "INVARIANT_VIOLATION_NOD_TRANSFER" if key[2:5] == b"NOD" else "K3_NOT_TRANSFERABLE"
+        kind, token = key[:2], key[2:5]
+        grown = (read_amount(after) or 0) - (read_amount(before) or 0)
+        if kind == BALANCE and grown > 0 and (token in EARNED or (token == b"RES" and key[6:] != RESERVE)):
+            code = "INVARIANT_VIOLATION_NOD_TRANSFER" if token == b"NOD" else "K3_NOT_TRANSFERABLE"
             yield _breach(code, BREACHES[code], type=name)
-        elif kind == b"sn" and _number(after) < _number(before):
-            yield _breach("K6_TIME_GOES_BACK", "A nonce went back.", nonce=_number(before))
+        elif kind == ISSUED and grown > 0 and token in SETTLED:
+            yield _breach("K1_MINTED", BREACHES["K1_MINTED"], type=name)
+        elif token == b"ATR" and kind in (BALANCE, ISSUED):
+            energy_gained += max(0, grown) if kind == BALANCE else 0
+            energy_issued += grown if kind == ISSUED else 0
+        elif kind == b"sn" and grown < 0:
+            yield _breach("K6_TIME_GOES_BACK", "A nonce went back.", nonce=read_amount(before) or 0)
         elif kind in (b"sy", b"sY"):
             yield _breach("K10_POLICY_WITHOUT_PROCEDURE", "Only the governance procedure changes a policy.", type=name)
         elif kind == b"st":
             yield _breach("K6_TIME_GOES_BACK", "Only the state machine moves the beat.", type=name)
+    if energy_gained > energy_issued:
+        yield _breach("K3_NOT_TRANSFERABLE", BREACHES["K3_NOT_TRANSFERABLE"], type=name)
     payload = case.entry.payload
     if payload is not None and len(payload.text) >= TEXT_SOUGHT_MIN:
         text = payload.text.encode()
@@ -65,10 +79,6 @@ def audit_constitution(case: Case, changes: list[Change]) -> Iterator[Verdict]:
 
 TEXT_SOUGHT_MIN = 8
 """Shorter texts are found by chance in any bytes."""
-
-
-def _number(data: bytes | None) -> int:
-    return 0 if data is None else decode_number(data)
 
 
 def _breach(code: str, because: str, **facts: int | str | bool) -> Verdict:
@@ -85,13 +95,17 @@ GUARD = Guard(
     codes={
         "CONSTITUTION_HELD": "nothing speaks against the event",
         "INVARIANT_VIOLATION_NOD_TRANSFER": "an event other than the allocation would give NOD",
+        "K1_MINTED": "an event other than the close of an epoch would issue CHR, FLX, PSI or NOD",
         "K1_NOT_CONSERVED": "balances would not sum to issued less burned",
         "K2_OVERFLOW": "a balance would leave the range of amounts",
         "K3_NOT_TRANSFERABLE": "a token other than FLX would move",
         "K6_TIME_GOES_BACK": "a nonce, beat or running total would go back",
         "K10_POLICY_WITHOUT_PROCEDURE": "a policy would change outside the procedure",
         "K11_TEXT_ON_LEDGER": "the text itself would enter the ledger",
-        "ROLE_SCOPE_MISSING": "the author's roles do not allow this type of event (K8, K12)",
+        "ROLE_EXPIRED": "the author's role that allows this type of event has expired",
+        "ROLE_NOT_GRANTED": "the author holds no role that allows this type of event",
+        "ROLE_SCOPE_MISSING": "no role allows this type of event, or one keeps the author from it (K8)",
+        "ROLE_SPACE_MISMATCH": "the author's role is for another space (K12)",
     },
     judge=judge_constitution,
     audit=audit_constitution,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ledger.actions import MULTIPLIER_MAX
 from ledger.judgement import Case, Guard
-from ledger.primitives.fixed_point import SCALE
+from ledger.standing import ENERGY_UNIT
 from ledger.tokens import ATR, ATR_STORE, read_balance
 from ledger.verdict import WARNING, Fact, Verdict, allow, deny, graded
 
@@ -27,10 +27,9 @@ EMISSION_CODES = {
     "ECON_PSI_DELTA_BELOW_MIN": "a PSI gain would be negative",
     "ECON_PSI_SATURATION_EXCEEDED": "an account would hold too much PSI",
     "ECON_RES_REWARD_EXCEEDED": "the reserve would be credited with more than was withheld",
+    "ECON_SINGLE_EVENT_IMPACT_EXCEEDED": "one payment would be more than a twentieth of an epoch's pool",
     "ECON_SUPPLY_RATIO_CHANGE_EXCEEDED": "an epoch would change a supply by more than two percent",
 }
-IMPACT_MAX = SCALE // 20
-"""One transfer may move at most this share of all FLX, once there is enough of it to be shared."""
 
 
 def judge_economics(case: Case) -> Iterator[Verdict]:
@@ -40,7 +39,9 @@ def judge_economics(case: Case) -> Iterator[Verdict]:
         yield allow("ECON_WITHIN_LIMITS", "The event costs no energy.")
         return
     held = read_balance(case.view, ATR, case.entry.author)
-    facts: dict[str, Fact] = {"charge_atoms": action.charge, "held_atoms": held}
+    facts: dict[str, Fact] = {
+        "charge_micro_atr": action.charge // ENERGY_UNIT, "held_micro_atr": held // ENERGY_UNIT,
+    }  # fmt: skip
     denied = False
     if action.charge > held:
         denied = True

@@ -1,8 +1,8 @@
 """Pictures and videos: a perceptual hash of a small grey picture, and what the policy says of an attachment.
 
-The hash is after pHash: the low frequencies of a discrete cosine transform, each above or below their median.  Scaling,
-brightness and slight changes leave most bits alone; a mirror image has others.  Decoding files is not done here: who has
-the picture hands in its luminance, scaled to GRID x GRID.
+The hash is after pHash: the low frequencies of a discrete cosine transform, each above or below their median.
+Scaling, brightness and slight changes leave most bits alone; a mirror image has others.  Decoding files is not done
+here: who has the picture hands in its luminance, scaled to GRID x GRID.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ _QUARTER = (
 def compute_image_hash(luminance: bytes) -> int:
     """Return the 64-bit perceptual hash of GRID x GRID grey values, row by row.
 
-    Bit 8 * v + u, from the highest, says whether frequency u + 1 across and v + 1 down is above the median.  The mean is
-    no part of it, so brightness does not count.
+    Bit 8 * v + u, from the highest, says whether frequency u + 1 across and v + 1 down is above the median.  The mean
+    is no part of it, so brightness does not count.
     """
     assert len(luminance) == GRID * GRID, f"expected {GRID * GRID} grey values, got {len(luminance)}"
     rows = [_transform(luminance[at : at + GRID]) for at in range(0, GRID * GRID, GRID)]
@@ -59,24 +59,24 @@ def judge_image(
 ) -> Verdict:
     """Say whether an attachment may be published.
 
-    image_hash: None for a video, which is not looked into.  known: hashes that the policy lists; NO_HASH is never near one.
+    image_hash: None for a video, which is not looked into.  known: hashes that the policy lists.
     """
     facts: dict[str, Fact] = {"bytes": bytes_count, "bytes_max": bytes_max, "media_type": media_type}
     if media_type not in MEDIA_TYPES:
-        return deny("image.type_refused", f"Only {', '.join(MEDIA_TYPES)} may be attached.", **facts)
+        return deny("SAFETY_MEDIA_TYPE_REFUSED", f"Only {', '.join(MEDIA_TYPES)} may be attached.", **facts)
     if bytes_count == 0:
-        return deny("image.empty", "The attachment is empty.", **facts)
+        return deny("SAFETY_MEDIA_EMPTY", "The attachment is empty.", **facts)
     if bytes_count > bytes_max:
-        return deny("image.too_large", "The attachment is larger than the policy allows.", **facts)
+        return deny("SAFETY_MEDIA_TOO_LARGE", "The attachment is larger than the policy allows.", **facts)
     if image_hash is None and media_type in PICTURE_TYPES:
-        return deny("image.hash_missing", "A picture needs its perceptual hash.", **facts)
+        return deny("SAFETY_IMAGE_HASH_MISSING", "A picture needs its perceptual hash.", **facts)
     if image_hash is not None and image_hash != NO_HASH:
         assert len(known) <= KNOWN_HASHES_MAX, f"expected at most {KNOWN_HASHES_MAX} known hashes, got {len(known)}"
         distance = min((hamming(image_hash, each) for each in known), default=FREQUENCIES * FREQUENCIES)
         facts |= {"distance": distance, "distance_max": distance_max}
         if distance <= distance_max:
-            return deny("image.known", "The picture is like one that the policy lists.", **facts)
-    return allow("image.allowed", "The attachment keeps to the policy.", **facts)
+            return deny("SAFETY_IMAGE_KNOWN", "The picture is like one that the policy lists.", **facts)
+    return allow("SAFETY_MEDIA_ALLOWED", "The attachment keeps to the policy.", **facts)
 
 
 def _transform(values: Sequence[int]) -> list[int]:

@@ -1,18 +1,18 @@
-"""The safety model: two scores of a text, hate and offensive, by a linear model with integer weights; and the labels.
+"""The safety model: two scores of a text, hate and offensive, by a linear model with integer weights.
 
-A word's features are itself, its character runs of GRAM_SIZES with marks at both ends, and its pair with the word before,
-each hashed into one of BUCKETS.  A score is the sum of their weights over WINDOW_WORDS words, taken where it is highest,
-so that a long harmless text around a few words hides nothing, and turned into 0..100 by a table.  Links, mentions, emoji
-and numbers are no words here.  Trained by `tools/train_safety_model.py`; what it can and can't do: docs/safety-model.md.
+A word's features are itself, its character runs of GRAM_SIZES with marks at both ends, and its pair with the word
+before, each hashed into one of BUCKETS.  A score is the sum of their weights over WINDOW_WORDS words, taken where it is
+highest, so that a long harmless text around a few words hides nothing, and turned into 0..100 by a table.  Links,
+mentions, emoji and numbers are no words here.  Trained by `tools/train_safety_model.py`; what it can and can't do:
+docs/safety-model.md.
 """
 
 import base64
 import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple
 
 from guards import text_model_weights as trained
 from ledger.primitives.hashing import tagged_hash
@@ -26,39 +26,12 @@ WINDOW_STEP = 16
 WORDS_CACHED = 2**14
 """How many words and pairs keep their sums in memory; nothing but speed depends on it."""
 
-VISIBLE, WARNED, HIDDEN, BLOCKED = "visible", "warned", "hidden", "blocked"
-Label: TypeAlias = Literal["visible", "warned", "hidden", "blocked"]
-"""From harmless to gravest: shown; shown behind a warning; shown to who asks for it; refused."""
-
 
 class Scores(NamedTuple):
     """What the model says of a text, each 0..100."""
 
     hate: int
     offensive: int
-
-
-class LabelThresholds(Protocol):
-    """From which score on a text gets a label; above 100 it never does.  The safety policy has these fields."""
-
-    @property
-    def blocked_hate(self) -> int: ...
-    @property
-    def hidden_hate(self) -> int: ...
-    @property
-    def warned_hate(self) -> int: ...
-    @property
-    def warned_offensive(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The numbers that the model card is about."""
-
-    blocked_hate: int = 101
-    hidden_hate: int = 90
-    warned_hate: int = 50
-    warned_offensive: int = 70
 
 
 class _Weights(NamedTuple):
@@ -79,17 +52,6 @@ def score(found: Sequence[str]) -> Scores:
         offensive.append(offensive[-1] + of_word[1] + of_pair[1])
         before = word
     return Scores(_grade(hate, trained.HATE_BIAS), _grade(offensive, trained.OFFENSIVE_BIAS))
-
-
-def classify(hate: int, offensive: int, thresholds: LabelThresholds) -> Label:
-    """Return the label that two scores give.  Only hate, the gravest class, hides and blocks."""
-    if hate >= thresholds.blocked_hate:
-        return BLOCKED
-    if hate >= thresholds.hidden_hate:
-        return HIDDEN
-    if hate >= thresholds.warned_hate or offensive >= thresholds.warned_offensive:
-        return WARNED
-    return VISIBLE
 
 
 def list_words(found: Sequence[str]) -> list[str]:
@@ -118,10 +80,10 @@ def compute_pair_bucket(before: str, word: str) -> int:
 @cache
 def compute_model_digest() -> bytes:
     """Return the hash of the decoded weights and of all parameters; nodes with other ones judge differently."""
-    parameters = (MODEL_VERSION, BUCKETS, *GRAM_SIZES, WINDOW_WORDS, WINDOW_STEP)
-    parameters += (trained.HATE_BIAS, trained.OFFENSIVE_BIAS, *trained.MARGINS)
+    sizes = (MODEL_VERSION, BUCKETS, *GRAM_SIZES, WINDOW_WORDS, WINDOW_STEP)
+    biases = (trained.HATE_BIAS, trained.OFFENSIVE_BIAS)
     weights = _decode_weights()
-    numbers = b"".join(number.to_bytes(8, "big", signed=True) for number in parameters)
+    numbers = b"".join(number.to_bytes(8, "big", signed=True) for number in (*sizes, *biases, *trained.MARGINS))
     return tagged_hash("atlas/safety-model", numbers, weights.hate.tobytes(), weights.offensive.tobytes())
 
 

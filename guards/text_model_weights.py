@@ -1,4 +1,5 @@
 # ruff: noqa
+# fmt: off
 """The weights of the safety model, made by tools/train_safety_model.py: never edited by hand."""
 
 SCALE_SHIFT = 7

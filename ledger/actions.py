@@ -11,11 +11,19 @@ from ledger.coherence import Assessment, CoherenceWeights, compute_coherence, co
 from ledger.draft import Draft
 from ledger.endorsements import write_endorsement
 from ledger.events import Endorsement, Entry, EventType, View
-from ledger.items import HIDDEN, LABELS, VISIBLE, WARNED, Item
-from ledger.policies import EnergyPolicy, Policies, SafetyPolicy
+from ledger.items import LABELS, VISIBLE, Item, compute_label
+from ledger.policies import EnergyPolicy, Policies
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import encode_record
-from ledger.standing import ECHO_BYTES, ECHOES_KEPT, Standing, compute_sybil_multiplier, write_standing
+from ledger.standing import (
+    ECHO_BYTES,
+    ECHOES_KEPT,
+    ENERGY_UNIT,
+    METRIC_UNIT,
+    Standing,
+    compute_sybil_multiplier,
+    write_standing,
+)
 from ledger.state import encode_number, read_number
 from ledger.tokens import ATR, FLX, burn, compute_bond_account, read_balance
 from ledger.verdict import Fact
@@ -42,7 +50,8 @@ class Action:
         """Return the record that the receipt keeps: all that is needed to compute the charge and the item again."""
         metrics = self.metrics
         record: dict[str, Fact] = {
-            "c_holo": metrics.c_holo, "charge_atoms": self.charge, "cost": metrics.cost, "f_atr": metrics.f_atr,
+            "c_holo": metrics.c_holo, "charge_micro_atr": self.charge // ENERGY_UNIT, "cost": metrics.cost,
+            "f_atr": metrics.f_atr,
             "multiplier": self.multiplier, "policies": f"{policies.cite['coherence']} {policies.cite['energy']}",
             "s_chr": metrics.s_chr, "s_flx": metrics.s_flx, "s_psi": metrics.s_psi, "s_res": metrics.s_res,
             "weight": self.weight, "y": self.y,
@@ -75,7 +84,7 @@ def measure_action(
         assessment = kind.assessment(entry.body)
         overlap = compute_overlap(assessment.echo, split_echoes(standing.echoes))
         coherence = compute_coherence(assessment, overlap, metrics.c_holo, coherence_weights(policies))
-        label = compute_label(assessment, policies.safety)
+        label = compute_label(assessment.hate, assessment.offensive, policies.safety)
     return Action(
         charge=compute_charge(metrics.cost, multiplier, kind.weight, policies.energy),
         metrics=metrics,
@@ -103,8 +112,9 @@ def compute_multiplier(standing: Standing, beat: int, policy: EnergyPolicy) -> i
 
 
 def compute_charge(cost: int, multiplier: int, weight: int, policy: EnergyPolicy) -> int:
-    """Return the energy that an action costs, in atoms."""
-    return policy.base_cost * multiplier * weight * (SCALE + cost) // SCALE**3
+    """Return the energy that an action costs, in atoms: whole millionths of an ATR."""
+    charge = policy.base_cost * multiplier * weight * (SCALE + cost) // SCALE**3
+    return charge - charge % ENERGY_UNIT
 
 
 def coherence_weights(policies: Policies) -> CoherenceWeights:
@@ -118,15 +128,6 @@ def coherence_weights(policies: Policies) -> CoherenceWeights:
         clarity=policy.weight_clarity,
         hsmf=policy.weight_hsmf,
     )
-
-
-def compute_label(assessment: Assessment, policy: SafetyPolicy) -> str:
-    """Return how an item is shown: visible, behind a warning, or behind a click."""
-    if assessment.hate >= policy.hidden_hate:
-        return HIDDEN
-    if assessment.hate >= policy.warned_hate or assessment.offensive >= policy.warned_offensive:
-        return WARNED
-    return VISIBLE
 
 
 def split_echoes(echoes: bytes) -> list[bytes]:
@@ -172,7 +173,7 @@ def record_action(draft: Draft, entry: Entry[Any], standing: Standing, action: A
         Standing(
             action_beat=entry.beat,
             actions=shifted.actions + 1,
-            atr_spent=shifted.atr_spent + action.charge,
+            atr_spent=shifted.atr_spent + action.charge // ENERGY_UNIT,
             created_epoch=shifted.created_epoch,
             echoes=echoes,
             endorsements=endorsements,
@@ -185,13 +186,13 @@ def record_action(draft: Draft, entry: Entry[Any], standing: Standing, action: A
             posts=posts,
             posts_window=posts_window,
             s_chr=shifted.s_chr,
-            sum_c_holo=shifted.sum_c_holo + metrics.c_holo,
-            sum_flx=shifted.sum_flx + metrics.s_flx,
-            sum_psi=shifted.sum_psi + metrics.s_psi,
-            sum_res=shifted.sum_res + metrics.s_res,
+            sum_c_holo=shifted.sum_c_holo + metrics.c_holo // METRIC_UNIT,
+            sum_flx=shifted.sum_flx + metrics.s_flx // METRIC_UNIT,
+            sum_psi=shifted.sum_psi + metrics.s_psi // METRIC_UNIT,
+            sum_res=shifted.sum_res + metrics.s_res // METRIC_UNIT,
             vouches=shifted.vouches,
             window=shifted.window,
-            windows=(*before, current + action.charge),
+            windows=(*before, current + action.charge // ENERGY_UNIT),
         ),
     )
 

@@ -21,7 +21,6 @@ from ledger.block import (
 )
 from ledger.draft import Draft
 from ledger.events import CheckedEvent, EventRefused, Put, SignedEvent, check_event
-from ledger.registry import Registry
 from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash, decode_policies
 from ledger.identity import make_account
 from ledger.policies import compute_genesis_policies, compute_policy_root
@@ -31,6 +30,7 @@ from ledger.primitives.hashing import ZERO_HASH
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
 from ledger.receipts import SKIPPED
+from ledger.registry import Registry
 from ledger.standing import open_standing
 from ledger.store import Snapshot, Store, StoreDamaged
 from ledger.tokens import FLX, issue

@@ -11,8 +11,8 @@ replay gives the same after the text was erased.  They are coarse so that they s
     coherence  weighted sum of these, of non-contradiction (1 - overlap with the author's last items) and of c_holo
     rank       coherence * (0.5 + 0.5 * s_chr) * (0.5 + 1.5 * e / (e + 5)) * decay, e being endorsement mass
 
-"raw" is an integer of 10**-18; the features are percents.  Source: DOMAIN section 3; topic is ours, since the overlap of
-a text's tokens with one tag is nearly 0 for every text.
+"raw" is an integer of 10**-18; the features are percents.  Source: DOMAIN section 3; topic is ours, since the overlap
+of a text's tokens with its tags is nearly 0 for every text.
 """
 
 import hashlib
@@ -111,7 +111,7 @@ def compute_features(words: Sequence[str], lengths: Sequence[int], tags: Sequenc
 def compute_echo(words: Sequence[str]) -> bytes:
     """Return the fingerprint of a text's tokens: three min-hashes of their runs of three, the last byte of each.
 
-    Two texts agree in each byte with the probability of the share of runs they have in common, or by chance in 1 of 256.
+    Two texts agree in a byte with the probability of the share of runs they have in common, or by chance, 1 in 256.
     """
     if not words:
         return NO_ECHO
@@ -182,7 +182,7 @@ def compute_rank(coherence: int, s_chr: int, mass: int, decay: int) -> int:
 
 
 def compute_rank_factors(coherence: int, s_chr: int, mass: int, decay: int) -> RankFactors:
-    """Return the rank score with what it is made of.  Each factor is floored for show; the score is not made of those."""
+    """Return the rank score with its factors.  Each is floored for show; the score is floored once, from exact ones."""
     return RankFactors(
         coherence=coherence,
         decay=decay,

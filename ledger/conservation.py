@@ -2,29 +2,32 @@
 
 from collections.abc import Iterable
 
+from ledger.primitives.encoding import EncodingError
 from ledger.primitives.fixed_point import RAW_MAX
 from ledger.state import decode_number
 from ledger.tokens import TOKENS
 
 BALANCE, ISSUED, BURNED = b"sb", b"si", b"sB"
+_TOKENS = {token.encode(): token for token in TOKENS}
 
 
 def find_unconserved(changes: Iterable[tuple[bytes, bytes | None, bytes | None]]) -> str | None:
     """Return the code of the first rule that a set of changes breaks, or None.
 
-    changes: (key, value before, value after), any keys; only balances and running totals are looked at.
+    changes: (key, value before, value after), any keys; only balances and running totals are looked at.  What is no
+    amount of a token is outside the range of amounts, so any bytes get an answer.
     """
     sums: dict[str, int] = dict.fromkeys(TOKENS, 0)
     for key, before, after in changes:
         kind = key[:2]
         if kind not in (BALANCE, ISSUED, BURNED):
             continue
-        delta = _number(after) - _number(before)
-        token = key[2:5].decode()
+        old, new, token = read_amount(before), read_amount(after), _TOKENS.get(key[2:5])
+        if old is None or new is None or token is None:
+            return "K2_OVERFLOW"
+        delta = new - old
         if kind == BALANCE:
             sums[token] += delta
-            if _number(after) > RAW_MAX:
-                return "K2_OVERFLOW"
         elif delta < 0:
             return "K6_TIME_GOES_BACK"
         else:
@@ -34,5 +37,12 @@ def find_unconserved(changes: Iterable[tuple[bytes, bytes | None, bytes | None]]
     return None
 
 
-def _number(data: bytes | None) -> int:
-    return 0 if data is None else decode_number(data)
+def read_amount(data: bytes | None) -> int | None:
+    """Return the amount in stored bytes, 0 where there are none; None where they are not one of 0..RAW_MAX."""
+    if data is None:
+        return 0
+    try:
+        number = decode_number(data)
+    except (AssertionError, EncodingError):
+        return None
+    return number if 0 <= number <= RAW_MAX else None

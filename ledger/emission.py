@@ -4,9 +4,9 @@ Settlement keeps to these by construction; they are checked again on what it wou
 nothing.  Constants here are constitutional.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ledger.policies import NodPolicy, RewardsPolicy
+from ledger.policies import PROTOCOL, Policies
 from ledger.primitives.fixed_point import SCALE
 from ledger.tokens import ATR_STORE, FLX_BALANCE_ATOMS_MAX
 from ledger.verdict import Verdict, deny
@@ -24,8 +24,11 @@ RESERVE_FLOOR = 10**6 * SCALE
 SUPPLY_CHANGE_MAX = SCALE // 50
 SUPPLY_CHANGE_FROM = 10**7 * SCALE
 """Below this supply only the pools cap what an epoch issues."""
+GUARD_CITE = "economics@1"
+"""The guard in whose name the limits are checked; it lists their codes."""
 IMPACT_MAX = SCALE // 20
-"""One event may move at most this share of an epoch's pool, once there are this many to share it."""
+"""The most of an epoch's CHR and FLX pools that one payment may be.  It limits what one event changes of a supply;
+a transfer changes none, and a limit on its amount would only split it, so transfers have no such limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,14 @@ def cut_to_supply(pool: int, supply: int) -> int:
     return min(pool, supply * SUPPLY_CHANGE_MAX // SCALE)
 
 
-def judge_emission(emission: Emission, rewards: RewardsPolicy, nod: NodPolicy) -> list[Verdict]:
+def cap_payment(pool: int) -> int:
+    """Return the most that one account may be paid of a pool."""
+    return min(ADDRESS_REWARD_MAX, pool * IMPACT_MAX // SCALE)
+
+
+def judge_emission(emission: Emission, policies: Policies) -> list[Verdict]:
     """Return a denial for every limit that the epoch would break; nothing when it keeps to all."""
+    rewards, nod = policies.rewards, policies.nod
     checks = (
         (emission.chr_issued > emission.chr_pool, "ECON_CHR_REWARD_ABOVE_MAX", "More CHR than the pool holds.",
          emission.chr_issued, emission.chr_pool),
@@ -103,19 +112,39 @@ def judge_emission(emission: Emission, rewards: RewardsPolicy, nod: NodPolicy) -
         (max(emission.chr_per_account_max, emission.flx_per_account_max) > ADDRESS_REWARD_MAX,
          "ECON_ADDRESS_REWARD_EXCEEDED", "One account would be paid more than it may.",
          max(emission.chr_per_account_max, emission.flx_per_account_max), ADDRESS_REWARD_MAX),
+        (emission.chr_per_account_max > cap_payment(emission.chr_pool), "ECON_SINGLE_EVENT_IMPACT_EXCEEDED",
+         "One payment would be more than a twentieth of the CHR pool.", emission.chr_per_account_max,
+         cap_payment(emission.chr_pool)),
+        (emission.flx_per_account_max > cap_payment(emission.flx_pool), "ECON_SINGLE_EVENT_IMPACT_EXCEEDED",
+         "One payment would be more than a twentieth of the FLX pool.", emission.flx_per_account_max,
+         cap_payment(emission.flx_pool)),
         (emission.reserve_issued > emission.reserve_withheld, "ECON_RES_REWARD_EXCEEDED",
          "The reserve would be credited with more than was withheld.", emission.reserve_issued,
          emission.reserve_withheld),
     )  # fmt: skip
     return [
-        deny(code, because, found=_bounded(found), limit=_bounded(limit))
+        _refuse(policies, code, because, found, limit)
         for fails, code, because, found, limit in checks
         if fails
-    ]
+    ]  # fmt: skip
+
+
+_POLICY = {
+    "ECON_FLX_FRACTION_BELOW_MIN": "rewards",
+    "ECON_NOD_ALLOCATION_ABOVE_MAX": "nod",
+    "ECON_NOD_ALLOCATION_BELOW_MIN": "nod",
+    "ECON_PSI_DELTA_ABOVE_MAX": "rewards",
+}
+"""Codes whose limit is a policy's number; those of all others are constants."""
 
 
 def _changes_too_much(supply: int, issued: int) -> bool:
     return supply >= SUPPLY_CHANGE_FROM and issued * SCALE > supply * SUPPLY_CHANGE_MAX
+
+
+def _refuse(policies: Policies, code: str, because: str, found: int, limit: int) -> Verdict:
+    verdict = deny(code, because, found=_bounded(found), limit=_bounded(limit))
+    return replace(verdict, guard=GUARD_CITE, policy=policies.cite.get(_POLICY.get(code, ""), PROTOCOL))
 
 
 def _bounded(number: int) -> int:

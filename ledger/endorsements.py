@@ -1,7 +1,7 @@
 """Endorsements: the support that an account gives in an epoch, kept until the epoch is settled.
 
-An account's mass in an epoch is its standing times its sybil multiplier, never above 1.  It is divided over the distinct
-items that it endorsed, by the weights below.
+An account's mass in an epoch is its standing times its sybil multiplier, never above 1.  It is divided over the
+distinct items that it endorsed, by the weights below.
 """
 
 from dataclasses import dataclass

@@ -13,6 +13,7 @@ section 2, with the rules that the decisions 0016 and 0017 keep.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ledger.primitives.fixed_point import SCALE
 
@@ -26,7 +27,7 @@ SYNC_BEATS_MAX = 2_048
 WINDOW_BEATS = 5_082
 """A day of nominal beats: the window of the golden band."""
 WINDOWS_KEPT = 8
-WINDOW_FLOOR = 10_000 * SCALE
+WINDOW_FLOOR = 10_000 * 10**6
 """Added to each window's energy: sleep and light use then have no dissonance, and no divisor is zero."""
 WEIGHT_MAX = 20
 """The greatest weight of an action (a proposal); f_atr is its share."""
@@ -54,11 +55,11 @@ def compute_s_res(s_chr: int, beta: int) -> int:
 def compute_s_flx(windows: Sequence[int]) -> int:
     """Return the mean distance of successive windows' ratios from the band 1/phi..phi, in 0..1.
 
-    windows: ATR spent in successive day-windows, oldest first, in atoms; at most WINDOWS_KEPT of them count.
+    windows: energy spent in successive day-windows, oldest first, in millionths of an ATR; the last WINDOWS_KEPT count.
     """
     magnitudes = [WINDOW_FLOOR + spent for spent in windows[-WINDOWS_KEPT:]]
     distances: list[int] = []
-    for before, after in zip(magnitudes, magnitudes[1:], strict=False):
+    for before, after in pairwise(magnitudes):
         ratio = after * SCALE // before
         distances.append(min(SCALE, max(0, ratio - PHI) + max(0, PHI_INVERSE - ratio)))
     return sum(distances) // len(distances) if distances else 0

@@ -5,11 +5,13 @@ from typing import Annotated
 
 from ledger import keyspace
 from ledger.events import View
+from ledger.policies import SafetyPolicy
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import U64, Between, Bytes32
 from ledger.state import read_record
 
 VISIBLE, WARNED, HIDDEN = "visible", "warned", "hidden"
+"""From harmless to gravest: shown; shown behind a warning; shown to who asks for it, and not paid."""
 LABELS = (VISIBLE, WARNED, HIDDEN)
 PAYABLE_EPOCHS = 3
 """An item is paid in the epoch that it was published in, and in the two that follow."""
@@ -26,6 +28,15 @@ class Item:
     epoch: U64
     label: Annotated[int, Between(0, len(LABELS) - 1)]
     s_flx: Annotated[int, Between(0, SCALE)]
+
+
+def compute_label(hate: int, offensive: int, policy: SafetyPolicy) -> str:
+    """Return how an item with these scores is shown.  Only hate, the gravest class, hides."""
+    if hate >= policy.hidden_hate:
+        return HIDDEN
+    if hate >= policy.warned_hate or offensive >= policy.warned_offensive:
+        return WARNED
+    return VISIBLE
 
 
 def read_item(view: View, item_id: bytes) -> Item | None:

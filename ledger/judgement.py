@@ -11,6 +11,7 @@ machine's, and would make it answer differently from others.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from ledger.actions import Action, measure_action, record_action
@@ -39,12 +40,7 @@ class Case:
     action: Action | None  # None for events that cost no energy
 
 
-def no_audit(case: Case, changes: list[Change]) -> Iterable[Verdict]:
-    """Find nothing in what was written."""
-    return ()
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Guard:
     """A network-wide guard.  It lists itself: the catalogue and the API show these fields."""
 
@@ -56,7 +52,12 @@ class Guard:
     policy: str  # whose numbers it judges by; "protocol" for constants of the software
     codes: dict[str, str]  # code -> when it is given
     judge: Callable[[Case], Iterable[Verdict]]
-    audit: Callable[[Case, list[Change]], Iterable[Verdict]] = no_audit
+    audit: Callable[[Case, list[Change]], Iterable[Verdict]] | None = None
+
+    @cached_property
+    def cite(self) -> str:
+        """The guard as verdicts name it."""
+        return f"{self.name}@{self.version}"
 
 
 MetaGuard: TypeAlias = Callable[[Case, tuple[Verdict, ...]], Verdict]
@@ -94,7 +95,8 @@ def judge_event(stack: GuardStack, below: View, entry: Entry[Any], kind: EventTy
     fault: str | None = None
     try:
         case = _open_case(draft, entry, kind)
-        verdicts.extend(_signed(guard(draft, entry), kind.name, kind.version, PROTOCOL) for guard in kind.guards)
+        name = f"{kind.name}@{kind.version}"
+        verdicts.extend([_signed(guard(draft, entry), name, PROTOCOL) for guard in kind.guards])
         for guard in stack.guards:
             verdicts.extend(_judged_by(guard, case, guard.judge(case)))
         if all(verdict.allowed for verdict in verdicts):
@@ -105,7 +107,8 @@ def judge_event(stack: GuardStack, below: View, entry: Entry[Any], kind: EventTy
                 record_action(draft, entry, standing, case.action, case.policies)
             changes = draft.changes()
             for guard in stack.guards:
-                verdicts.extend(_judged_by(guard, case, guard.audit(case, changes)))
+                if guard.audit is not None:
+                    verdicts.extend(_judged_by(guard, case, guard.audit(case, changes)))
     except RULE_ERRORS as error:
         fault = type(error).__name__
         verdicts.append(_fault_verdict(kind, error))
@@ -137,11 +140,13 @@ def _open_case(draft: Draft, entry: Entry[Any], kind: EventType[Any]) -> Case:
 
 def _judged_by(guard: Guard, case: Case, verdicts: Iterable[Verdict]) -> list[Verdict]:
     policy = case.policies.cite.get(guard.policy, PROTOCOL)
-    return [_signed(verdict, guard.name, guard.version, policy) for verdict in verdicts]
+    return [_signed(verdict, guard.cite, policy) for verdict in verdicts]
 
 
-def _signed(verdict: Verdict, guard: str, version: int, policy: str) -> Verdict:
-    return replace(verdict, guard=f"{guard}@{version}", policy=verdict.policy or policy)
+def _signed(verdict: Verdict, guard: str, policy: str) -> Verdict:
+    return Verdict(
+        verdict.allowed, verdict.code, verdict.because, verdict.facts, verdict.severity, guard, verdict.policy or policy
+    )  # fmt: skip
 
 
 def _fault_verdict(kind: EventType[Any], error: Exception) -> Verdict:

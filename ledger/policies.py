@@ -68,6 +68,7 @@ class RewardsPolicy:
     flx_fraction: Annotated[int, Between(SCALE // 100, SCALE // 5)] = SCALE // 10  # of the CHR pool
     growth_slope: Annotated[int, Between(0, 2 * SCALE)] = SCALE
     growth_target: Share = 70 * SCALE // 100
+    mass_full: Annotated[int, Between(0, 10**6 * SCALE)] = 10 * SCALE  # of all support, from which the pools are whole
     psi_delta: Annotated[int, Between(0, SCALE // 10)] = SCALE // 10
     reserve_share: Annotated[int, Between(SCALE // 20, 3 * SCALE // 10)] = SCALE // 10
     reserve_target: Annotated[int, Between(0, SCALE // 2)] = SCALE // 5  # of the FLX supply
@@ -106,6 +107,10 @@ class SybilPolicy:
 Percent = Annotated[int, Between(0, 100)]
 
 
+SAFETY_MODEL = bytes.fromhex("31738ca1986886850fc6f6e06491769e71608059d8571afe942e0fc8617a62cd")
+"""The digest of the text model that ships, `guards.text_model.compute_model_digest()`."""
+
+
 @dataclass(frozen=True, slots=True)
 class SafetyPolicy:
     """Which scores of the text model give which label."""
@@ -115,7 +120,7 @@ class SafetyPolicy:
     image_bytes_max: Annotated[int, Between(1, 100_000_000)] = 10_000_000
     image_distance_max: Annotated[int, Between(0, 16)] = 6  # of the perceptual hash, in bits
     model: U32 = 1
-    model_digest: Bytes32 = bytes(32)
+    model_digest: Bytes32 = SAFETY_MODEL
     warned_hate: Percent = 60
     warned_offensive: Percent = 80
 

@@ -14,7 +14,7 @@ from ledger import hsmf, keyspace
 from ledger.allocation import allocate
 from ledger.conduct import is_frozen
 from ledger.draft import Draft
-from ledger.emission import ADDRESS_REWARD_MAX, CHR_EPOCH_MAX, Emission, cut_to_supply, judge_emission
+from ledger.emission import CHR_EPOCH_MAX, Emission, cap_payment, cut_to_supply, judge_emission
 from ledger.endorsements import Given, read_endorsements
 from ledger.events import EventType, View
 from ledger.items import Item, is_payable, read_item
@@ -34,7 +34,14 @@ from ledger.rewards import (
     RewardPaid,
     read_economy,
 )
-from ledger.standing import Standing, bring_up_to_date, compute_sybil_multiplier, read_standing
+from ledger.standing import (
+    ENERGY_UNIT,
+    METRIC_UNIT,
+    Standing,
+    bring_up_to_date,
+    compute_sybil_multiplier,
+    read_standing,
+)
 from ledger.state import read_number
 from ledger.tokens import (
     ATR,
@@ -47,6 +54,7 @@ from ledger.tokens import (
     read_balance,
     read_supply,
 )
+from ledger.verdict import Verdict
 
 Derived: TypeAlias = tuple[EventType[Any], Any]
 PENALTY = SCALE // 10
@@ -66,7 +74,8 @@ class Member:
         return min(SCALE, self.standing.s_chr * self.y // SCALE)
 
     def mean(self, total: int) -> int:
-        return total // self.standing.actions if self.standing.actions else 0
+        """Return the mean of a metric over the epoch's actions, raw."""
+        return total * METRIC_UNIT // self.standing.actions if self.standing.actions else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +103,12 @@ class Plan:
 
 
 class SettlementRefused(Exception):
-    """What an epoch would pay is over a limit; `code` names it."""
+    """What an epoch would pay is over a limit; `code` names the first that it breaks, `verdicts` say how."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+    def __init__(self, verdicts: list[Verdict]) -> None:
+        super().__init__(verdicts[0].code)
+        self.code = verdicts[0].code
+        self.verdicts = tuple(verdicts)
 
 
 def settle_epoch(view: View, closed: int, *, pay: bool) -> Iterator[Derived]:
@@ -109,9 +119,9 @@ def settle_epoch(view: View, closed: int, *, pay: bool) -> Iterator[Derived]:
     """
     policies = read_policies(view)
     plan = plan_epoch(view, closed, policies, pay=pay)
-    faults = judge_emission(plan.emission, policies.rewards, policies.nod)
+    faults = judge_emission(plan.emission, policies)
     if faults:
-        raise SettlementRefused(faults[0].code)
+        raise SettlementRefused(faults)
     if plan.closed.credited:
         yield RESERVE_CREDITED, ReserveCredited(plan.closed.credited, closed, plan.closed.withheld)
     for accrued in plan.accrued:
@@ -143,11 +153,12 @@ def plan_epoch(view: View, closed: int, policies: Policies, *, pay: bool) -> Pla
     weighed, perfect = weigh_items(support, {item: items[item] for item in sorted(support)}, policies.coherence)
     members = _add_authors(draft, active, weighed, closed, policies)
     economy = read_economy(view)
-    pools = compute_pools(view, economy, active, policies, pay=pay and not is_frozen(view, "rewards", closed))
+    now = closed + 1  # an alarm freezes until the epoch after the one that it was raised in: one close is not paid
+    pools = compute_pools(view, economy, active, policies, pay=pay and not is_frozen(view, "rewards", now))
     shares = _Shares(members, policies)
     accrued, unearned_flx = _share_out(weighed, perfect, pools, members, policies, shares)
-    paid, excess_flx = _pay_members(draft, members, weighed, shares, closed, policies)
-    nod = plan_nod(view, closed, policies, members_spent(active), pay=pay and not is_frozen(view, "nod", closed))
+    paid, excess_flx = _pay_members(draft, members, weighed, shares, pools, closed, policies)
+    nod = plan_nod(view, closed, policies, members_spent(active), pay=pay and not is_frozen(view, "nod", now))
     withheld = pools.reserve + unearned_flx + excess_flx
     room = max(0, read_supply(view, FLX) * policies.rewards.reserve_target // SCALE - read_supply(view, RES))
     credited = min(withheld, room)
@@ -223,7 +234,7 @@ def _add_authors(
 
 def members_spent(active: tuple[Member, ...]) -> int:
     """Return the energy that the epoch's accounts spent, each counted by its sybil multiplier."""
-    return sum(member.standing.atr_spent * member.y // SCALE for member in active)
+    return sum(member.standing.atr_spent * ENERGY_UNIT * member.y // SCALE for member in active)
 
 
 def compute_network_c_holo(active: tuple[Member, ...]) -> int:
@@ -286,7 +297,7 @@ def _share_out(
         endorsers = each.weight * endorser_share if each.item.coherence > median else 0
         chr_weights += [author, endorsers]
         flx_weights += [share * (SCALE - each.item.s_flx) // SCALE for share in (author, endorsers)]
-    perfect *= SCALE
+    perfect = SCALE * max(perfect, policies.rewards.mass_full * (MASS_SCALE // SCALE) * SCALE**3)
     chr_shares = allocate(pools.chr, [*chr_weights, perfect - sum(chr_weights)])
     flx_shares = allocate(pools.flx, [*flx_weights, perfect - sum(flx_weights)])
     accrued: list[RewardAccrued] = []
@@ -331,6 +342,7 @@ def _pay_members(
     members: tuple[Member, ...],
     weighed: list[Weighed],
     shares: _Shares,
+    pools: Pools,
     closed: int,
     policies: Policies,
 ) -> tuple[tuple[RewardPaid, ...], int]:
@@ -342,10 +354,10 @@ def _pay_members(
     excess = 0
     for member in members:
         account, standing = member.account, member.standing
-        chr_author = min(shares.chr_author[account], ADDRESS_REWARD_MAX)
-        chr_endorser = min(shares.chr_endorser[account], ADDRESS_REWARD_MAX - chr_author)
+        chr_author = min(shares.chr_author[account], cap_payment(pools.chr))
+        chr_endorser = min(shares.chr_endorser[account], cap_payment(pools.chr) - chr_author)
         room = max(0, FLX_BALANCE_ATOMS_MAX - read_balance(draft, FLX, account))
-        room = min(room, ADDRESS_REWARD_MAX)
+        room = min(room, cap_payment(pools.flx))
         flx_author = min(shares.flx_author[account], room)
         flx_endorser = min(shares.flx_endorser[account], room - flx_author)
         excess += shares.flx_author[account] - flx_author + shares.flx_endorser[account] - flx_endorser

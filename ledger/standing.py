@@ -5,9 +5,9 @@ the same floor, epoch by epoch, so late and at once agree bit for bit.  `bring_u
 are the only callers of `tokens.issue`.
 """
 
+import struct
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Annotated
 
 from ledger import hsmf, keyspace
 from ledger.draft import Draft
@@ -21,7 +21,6 @@ from ledger.policies import (
     read_version_at,
 )
 from ledger.primitives.fixed_point import SCALE
-from ledger.primitives.records import U32, U64, U128, Between, Bytes32, Length, decode_record, encode_record
 from ledger.tokens import (
     ATR,
     ATR_STORE,
@@ -41,37 +40,71 @@ ECHOES_KEPT = 20
 ECHO_BYTES = 3
 EPOCHS_AVERAGED = 8
 SMALL_VALUES_CACHED = 256
-STANDINGS_CACHED = 16_384
 
-Raw1 = Annotated[int, Between(0, SCALE)]
+ENERGY_UNIT = 10**12
+"""Energy is charged and counted in millionths of an ATR, so that the counts of an account fit into 64 bits."""
+METRIC_UNIT = 10**6
+"""Sums of metrics are kept in 10**-12, for the same reason."""
+
+_HEAD = struct.Struct(">12Q5I4B32s")
+_FOUNDER, _HAS_ITEM = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """An account in the economy.  Sums and counts are of `epoch`, to which all else is brought up too."""
 
-    action_beat: U64  # of the last action
-    actions: U32
-    atr_spent: U128
-    created_epoch: U64
-    echoes: Annotated[bytes, Length(0, ECHOES_KEPT * ECHO_BYTES)]  # of the last items, newest first
-    endorsements: U32
-    epoch: U64
+    action_beat: int  # of the last action
+    actions: int
+    atr_spent: int  # in units of ENERGY_UNIT, as is all energy here
+    created_epoch: int
+    echoes: bytes  # of the last ECHOES_KEPT items, newest first
+    endorsements: int
+    epoch: int
     founder: bool  # made by genesis: counts as fully aged
-    last_item: Bytes32 | None  # which a new follower supports
-    multiplier: Annotated[int, Between(SCALE, 10 * SCALE)]
-    past_actions: Annotated[tuple[U32, ...], Length(0, EPOCHS_AVERAGED)]  # of the epochs before, newest first
-    penalties: U32
-    posts: U32  # in the window
-    posts_window: U64
-    s_chr: Raw1
-    sum_c_holo: U128
-    sum_flx: U128
-    sum_psi: U128
-    sum_res: U128
-    vouches: U32  # live, from others
-    window: U64  # index of the day-window
-    windows: Annotated[tuple[U128, ...], Length(0, hsmf.WINDOWS_KEPT)]  # ATR spent, oldest first; the last is `window`
+    last_item: bytes | None  # which a new follower supports
+    multiplier: int  # raw, 1..10
+    past_actions: tuple[int, ...]  # of the EPOCHS_AVERAGED epochs before, newest first
+    penalties: int
+    posts: int  # in the window
+    posts_window: int
+    s_chr: int  # raw, 0..1
+    sum_c_holo: int  # in units of METRIC_UNIT raw, as the other sums
+    sum_flx: int
+    sum_psi: int
+    sum_res: int
+    vouches: int  # live, from others
+    window: int  # index of the day-window
+    windows: tuple[int, ...]  # energy spent, oldest first; the last is `window`
+
+
+def encode_standing(standing: Standing) -> bytes:
+    """Return the stored bytes: fixed numbers, then past actions, day-windows and echoes.  Read with every action."""
+    flags = (_FOUNDER if standing.founder else 0) | (0 if standing.last_item is None else _HAS_ITEM)
+    past, windows = standing.past_actions, standing.windows
+    head = _HEAD.pack(
+        standing.action_beat, standing.atr_spent, standing.created_epoch, standing.epoch, standing.multiplier,
+        standing.posts_window, standing.s_chr, standing.sum_c_holo, standing.sum_flx, standing.sum_psi,
+        standing.sum_res, standing.window, standing.actions, standing.endorsements, standing.penalties,
+        standing.posts, standing.vouches, flags, len(past), len(windows), len(standing.echoes),
+        standing.last_item or bytes(32),
+    )  # fmt: skip
+    return head + struct.pack(f">{len(past)}I{len(windows)}Q", *past, *windows) + standing.echoes
+
+
+def decode_standing(data: bytes) -> Standing:
+    """Return what `encode_standing` made."""
+    (
+        action_beat, atr_spent, created_epoch, epoch, multiplier, posts_window, s_chr, sum_c_holo, sum_flx, sum_psi,
+        sum_res, window, actions, endorsements, penalties, posts, vouches, flags, past, windows, echoes, item,
+    ) = _HEAD.unpack_from(data)  # fmt: skip
+    numbers = struct.unpack_from(f">{past}I{windows}Q", data, _HEAD.size)
+    assert len(data) == _HEAD.size + 4 * past + 8 * windows + echoes, "a standing is as long as it says"
+    return Standing(
+        action_beat, actions, atr_spent, created_epoch, data[len(data) - echoes :], endorsements, epoch,
+        bool(flags & _FOUNDER), item if flags & _HAS_ITEM else None, multiplier, numbers[:past], penalties, posts,
+        posts_window, s_chr, sum_c_holo, sum_flx, sum_psi, sum_res, vouches, window, numbers[past:],
+    )  # fmt: skip
 
 
 def new_standing(epoch: int, *, founder: bool = False) -> Standing:
@@ -86,17 +119,12 @@ def new_standing(epoch: int, *, founder: bool = False) -> Standing:
 def read_standing(view: View, account_id: bytes) -> Standing | None:
     """Return an account's standing as it was last written, or None when the account does not exist."""
     data = view.get(keyspace.standing(account_id))
-    return None if data is None else _decode_standing(data)
-
-
-@lru_cache(STANDINGS_CACHED)
-def _decode_standing(data: bytes) -> Standing:
-    return decode_record(Standing, data)
+    return None if data is None else decode_standing(data)
 
 
 def write_standing(draft: Draft, account_id: bytes, standing: Standing) -> None:
     """Store an account's standing."""
-    draft.put(keyspace.standing(account_id), encode_record(standing))
+    draft.put(keyspace.standing(account_id), encode_standing(standing))
 
 
 def open_standing(draft: Draft, account_id: bytes, epoch: int, *, founder: bool = False) -> None:

@@ -165,12 +165,15 @@ class Execution:
         self._first_log_index = first_log_index
         self._stack = stack
 
-    def run_derived(self, kind: EventType[Any], body: Any) -> None:
-        """Execute an event that the state machine itself makes; it has no author, key or nonce."""
+    def run_derived(self, kind: EventType[Any], body: Any, verdicts: tuple[Verdict, ...] = ()) -> None:
+        """Execute an event that the state machine itself makes; it has no author, key or nonce.
+
+        verdicts: those that led to it, where no other receipt has them.
+        """
         event_id = tagged_hash("atlas/derived", self.place.chain_id, keyspace.u64(self._log_index), kind.name.encode())
         entry = self._entry(event_id, bytes(32), bytes(32), 0, body, None, 0)
         self.overlay.write(kind.apply(self.overlay, entry))
-        self._receive(kind, entry, (), APPLIED, kind.summary, {})
+        self._receive(kind, entry, verdicts, APPLIED, kind.summary, {})
         self.stored.append(None)
         self.nonces.append(0)
 
@@ -218,18 +221,19 @@ class Execution:
 
         A settlement whose rules raise an error, or whose result does not conserve a token, is dropped as a whole.
         """
-        fault = self._try_settlement(closed, pay=True)
-        if fault is not None:
-            self.run_derived(CIR_511, Cir511Raised(fault, "rewards"))
-            fault = self._try_settlement(closed, pay=False)
-        if fault is not None:
-            self.run_derived(CIR_511, Cir511Raised(fault, "settlement"))
+        for pay, module in ((True, "rewards"), (False, "settlement")):
+            fault, verdicts = self._try_settlement(closed, pay=pay)
+            if fault is None:
+                break
+            self.run_derived(CIR_511, Cir511Raised(fault, module), verdicts)
+        else:
             for kind, body in close_unpaid(closed):
                 self.run_derived(kind, body)
 
-    def _try_settlement(self, closed: int, *, pay: bool) -> str | None:
-        """Execute a settlement on an overlay of its own; keep it and return None, or drop it and return its fault."""
+    def _try_settlement(self, closed: int, *, pay: bool) -> tuple[str | None, tuple[Verdict, ...]]:
+        """Execute a settlement on an overlay of its own; keep it, or drop it and return its fault."""
         below, count = self.overlay, len(self.receipts)
+        verdicts: tuple[Verdict, ...] = ()
         self.overlay = Overlay(below.get)
         try:
             for kind, body in settle_epoch(self.overlay, closed, pay=pay):
@@ -238,13 +242,13 @@ class Execution:
         except RULE_ERRORS as error:
             fault = type(error).__name__
         except SettlementRefused as refused:
-            fault = refused.code
+            fault, verdicts = refused.code, refused.verdicts
         if fault is None:
             below.write(self.overlay.writes())
         else:
             del self.receipts[count:], self.stored[count:], self.nonces[count:]
         self.overlay = below
-        return fault
+        return fault, verdicts
 
     def finish_lanes(self) -> bytes:
         """Return the LtHash lanes of the state with everything that was executed."""

@@ -56,8 +56,8 @@ POLICIES = {
     },
     "sybil": {"age_epochs": 2, "bond": 0, "newcomer_epochs": 1, "posts_max": 10_000, "votes_max": 1_000},
 }  # fmt: skip
-"""What the devnet's genesis loosens, all within the legal ranges, so that a sample can be loaded at once and a vote takes
-a minute."""
+"""What the devnet's genesis loosens, all within the legal ranges, so that a sample can be loaded at once and a vote
+takes a minute."""
 
 
 class DevnetFailed(RuntimeError):

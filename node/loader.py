@@ -17,11 +17,11 @@ import orjson
 
 from ledger.authoring import Reference, make_event, sign_event
 from ledger.events import SignedEvent, compute_event_id
-from ledger.registry import Registry
 from ledger.identity import IdentityCreated
 from ledger.payloads import TEXT_BYTES_MAX, Payload, compute_content_ref
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.signing import SigningKey
+from ledger.registry import Registry
 from social.follows import AccountFollowed
 from social.posts import make_post, make_reply
 from social.profiles import HandleClaimed, ProfileUpdated

@@ -11,9 +11,9 @@ from consensus.quorum import verify_certificate
 from ledger import keyspace
 from ledger.block import StoredEvent, compute_header_hash, decode_header
 from ledger.chain import Chain, make_batch, read_stored_block
-from ledger.registry import Registry
 from ledger.genesis import Genesis
 from ledger.primitives.records import decode_record
+from ledger.registry import Registry
 from ledger.store import Store
 
 Progress = Callable[[int, int], None]

@@ -1,10 +1,10 @@
 """Train the safety model, measure it on texts it has not seen, and write its weights and its card.
 
-    python tools/train_safety_model.py [--data FOLDER] [--check]
+    python tools/train_safety_model.py [--data FOLDER] [--measure]
 
 Reads labeled-tweets.csv and posts-2013.jsonl from FOLDER, and configs/devnet/posts.jsonl.  Writes
 guards/text_model_weights.py and docs/safety-model.md.  Which text is held out follows from a hash of it, and nothing is
-drawn, so a run gives the same weights again; `--check` measures the committed weights and writes nothing.
+drawn, so a run gives the same weights again; `--measure` keeps the committed weights.
 
 The model is two logistic regressions with L2 over the features of `guards.text_model`, fitted by L-BFGS.  What is
 measured is the integer code that nodes run, never the floats of the fit.
@@ -23,6 +23,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -33,7 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from guards import text_model, text_model_weights  # noqa: E402
-from guards.text_model import BUCKETS, Scores, Thresholds  # noqa: E402
+from guards.text_model import BUCKETS, Scores  # noqa: E402
+from ledger.items import LABELS, VISIBLE, compute_label  # noqa: E402
+from ledger.policies import SafetyPolicy  # noqa: E402
 from ledger.primitives.text import normalise, tokens  # noqa: E402
 
 WEIGHTS_FILE = ROOT / "guards" / "text_model_weights.py"
@@ -82,26 +85,26 @@ class Rows(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train or check, and print what was measured."""
+    """Train unless told not to, print what was measured, and write it into the card."""
     parser = argparse.ArgumentParser(description="Train and measure the safety model.")
     parser.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "data", help="folder of the data files")
-    parser.add_argument("--check", action="store_true", help="measure the committed weights; write nothing")
+    parser.add_argument(
+        "--measure", action="store_true", help="keep the committed weights; only measure them for the card"
+    )
     options = parser.parse_args(arguments)
     tweets, posts = read_tweets(options.data / "labeled-tweets.csv"), read_posts(options.data / "posts-2013.jsonl")
     devnet = read_posts(ROOT / "configs" / "devnet" / "posts.jsonl")
     known = frozenset(post.text for post in devnet)
     held_tweets = [tweet for tweet in tweets if is_held_out(tweet, TWEETS_HELD_OUT)]
     held_posts = [post for post in posts if is_held_out(post, POSTS_HELD_OUT) and post.text not in known]
-    if not options.check:
+    if not options.measure:
         seen = [tweet for tweet in tweets if not is_held_out(tweet, TWEETS_HELD_OUT)]
         seen += [post for post in posts if not is_held_out(post, POSTS_HELD_OUT)] + devnet
         write_weights(*fit_both(seen, Settings()))
         reload_weights()
     report = measure(held_tweets, held_posts)
     print(report)
-    if not options.check:
-        counts = {"tweets": len(tweets), "posts": len(posts) + len(devnet), "devnet": len(devnet)}
-        CARD_FILE.write_text(make_card(report, counts, len(held_tweets), len(held_posts)), encoding="utf-8")
+    write_card(report)
     return 0
 
 
@@ -182,7 +185,7 @@ class Features:
         of_pairs: list[list[int]] = []
         for _, _, words in fragments:
             row: list[int] = []
-            for pair in zip(words, words[1:], strict=False):
+            for pair in pairwise(words):
                 if pair not in pairs:
                     pairs[pair] = text_model.compute_pair_bucket(*pair)
                 row.append(pairs[pair])
@@ -207,12 +210,14 @@ def make_rows(lists: Sequence[Sequence[int]]) -> Rows:
 
 
 def sum_rows(rows: Rows, values: Floats) -> Floats:
-    sums = np.concatenate([np.zeros(1), np.cumsum(values[rows.items])])
-    return sums[rows.starts[1:]] - sums[rows.starts[:-1]]
+    sums: Floats = np.concatenate([np.zeros(1), np.cumsum(values[rows.items])])
+    found: Floats = sums[rows.starts[1:]] - sums[rows.starts[:-1]]
+    return found
 
 
 def spread_rows(rows: Rows, of_rows: Floats, size: int) -> Floats:
-    return np.bincount(rows.items, weights=np.repeat(of_rows, rows.lengths), minlength=size)
+    sums = np.bincount(rows.items, weights=np.repeat(of_rows, rows.lengths), minlength=size)
+    return sums.astype(np.float64)
 
 
 def fit_both(examples: Sequence[Example], settings: Settings) -> tuple[Floats, Floats]:
@@ -275,11 +280,12 @@ def minimise(evaluate: Callable[[Floats], tuple[float, Floats]], point: Floats) 
 def write_weights(hate: Floats, offensive: Floats) -> None:
     """Write both tables as signed bytes under one power-of-two scale."""
     largest = float(np.quantile(np.abs(np.concatenate([hate[:-1], offensive[:-1]])), 0.9999))
-    shift = int(math.floor(math.log2(127 / largest)))
+    shift = math.floor(math.log2(127 / largest))
     tables = [np.clip(np.rint(each[:-1] * 2**shift), -127, 127).astype(np.int8) for each in (hate, offensive)]
     margins = [round(math.log((s - 0.5) / (100.5 - s)) * 2**shift) for s in range(1, 101)]
     lines = [
         "# ruff: noqa",
+        "# fmt: off",
         '"""The weights of the safety model, made by tools/train_safety_model.py: never edited by hand."""',
         "",
         f"SCALE_SHIFT = {shift}",
@@ -323,7 +329,10 @@ DISGUISES: dict[str, Callable[[str, str], str]] = {
     "20 harmless words before it": lambda text, filler: f"{' '.join(filler.split()[:20])} {text}",
     "a harmless post before and after it": lambda text, filler: f"{filler}\n{text}\n{filler}",
 }
-IDENTITIES = "gay lesbian trans black white asian jewish muslim christian immigrant disabled woman".split()
+IDENTITIES = (
+    "gay", "lesbian", "trans", "black", "white", "asian", "jewish", "muslim",
+    "christian", "immigrant", "disabled", "woman",
+)  # fmt: skip
 NEUTRAL = (
     "My neighbour is {} and we had coffee together this morning.",
     "As a {} person I would like to read more books about our history.",
@@ -337,7 +346,7 @@ def score_text(text: str) -> Scores:
     return text_model.score(tokens(normalise(text)))
 
 
-def predict(scores: Scores, thresholds: Thresholds) -> int:
+def predict(scores: Scores, thresholds: SafetyPolicy) -> int:
     """Return the class that the scores give under the thresholds of warning."""
     if scores.hate >= thresholds.warned_hate:
         return HATE
@@ -346,17 +355,22 @@ def predict(scores: Scores, thresholds: Thresholds) -> int:
 
 def measure(tweets: Sequence[Example], posts: Sequence[Example]) -> str:
     """Return all figures as text, for the card."""
-    thresholds = Thresholds()
+    thresholds = SafetyPolicy()
     of_tweets = [(tweet.label, score_text(tweet.text)) for tweet in tweets]
     of_posts = [score_text(post.text) for post in posts]
-    lines = [f"thresholds: {thresholds}", f"digest: {text_model.compute_model_digest().hex()}", ""]
+    chosen = f"hidden_hate {thresholds.hidden_hate}, warned_hate {thresholds.warned_hate}"
+    lines = [
+        f"thresholds: {chosen}, warned_offensive {thresholds.warned_offensive}",
+        f"digest: {text_model.compute_model_digest().hex()}",
+        "",
+    ]
     lines += measure_classes(of_tweets, thresholds) + measure_labels(of_tweets, of_posts, thresholds)
     lines += measure_curves(of_tweets, of_posts)
     lines += measure_disguises(tweets, posts, thresholds) + measure_identities(thresholds)
     return "\n".join(lines)
 
 
-def measure_classes(of_tweets: Sequence[tuple[int, Scores]], thresholds: Thresholds) -> list[str]:
+def measure_classes(of_tweets: Sequence[tuple[int, Scores]], thresholds: SafetyPolicy) -> list[str]:
     table = Counter((label, predict(scores, thresholds)) for label, scores in of_tweets)
     lines = [f"three classes, {len(of_tweets)} held-out tweets (rows: what people said)", f"{'':10}" + as_columns(
         [*(f"as {name}" for name in CLASS_NAMES), "precision", "recall"]
@@ -369,18 +383,17 @@ def measure_classes(of_tweets: Sequence[tuple[int, Scores]], thresholds: Thresho
 
 
 def measure_labels(
-    of_tweets: Sequence[tuple[int, Scores]], of_posts: Sequence[Scores], thresholds: Thresholds
+    of_tweets: Sequence[tuple[int, Scores]], of_posts: Sequence[Scores], thresholds: SafetyPolicy
 ) -> list[str]:
-    names = (text_model.VISIBLE, text_model.WARNED, text_model.HIDDEN, text_model.BLOCKED)
     lines = [
         f"labels, the same tweets and {len(of_posts)} held-out posts",
-        f"{'':10}" + as_columns([*names, "not visible"]),
+        f"{'':10}" + as_columns([*LABELS, "not visible"]),
     ]
     groups = [(name, [each for said, each in of_tweets if said == label]) for label, name in enumerate(CLASS_NAMES)]
     for name, scores in [*groups, ("posts", list(of_posts))]:
-        found = Counter(text_model.classify(*each, thresholds) for each in scores)
-        hits = len(scores) - found[text_model.VISIBLE]
-        lines.append(f"{name:10}" + as_columns([*(str(found[label]) for label in names), share(hits, len(scores))]))
+        found = Counter(compute_label(*each, thresholds) for each in scores)
+        hits = len(scores) - found[VISIBLE]
+        lines.append(f"{name:10}" + as_columns([*(str(found[label]) for label in LABELS), share(hits, len(scores))]))
     return [*lines, ""]
 
 
@@ -402,33 +415,33 @@ def measure_curves(of_tweets: Sequence[tuple[int, Scores]], of_posts: Sequence[S
     return lines
 
 
-def measure_disguises(tweets: Sequence[Example], posts: Sequence[Example], thresholds: Thresholds) -> list[str]:
+def measure_disguises(tweets: Sequence[Example], posts: Sequence[Example], thresholds: SafetyPolicy) -> list[str]:
     bad = [tweet for tweet in tweets if tweet.label in (HATE, OFFENSIVE)]
     fillers = [
         post.text for post in posts if len(post.words) >= PADDING_WORDS and not is_noticed(post.text, thresholds)
     ]
     lines = [f"disguise: share of the {len(bad)} hate and offensive tweets that is not visible"]
-    for name in DISGUISES:  # order: the table's own
+    for name in DISGUISES:
         texts = [DISGUISES[name](tweet.text, fillers[place % len(fillers)]) for place, tweet in enumerate(bad)]
         lines.append(f"  {name:40}{share(sum(is_noticed(text, thresholds) for text in texts), len(texts)):>8}")
     return [*lines, ""]
 
 
-def measure_identities(thresholds: Thresholds) -> list[str]:
+def measure_identities(thresholds: SafetyPolicy) -> list[str]:
     """Say how often a neutral sentence is warned of for naming a group."""
     lines = [f"bias: of {len(NEUTRAL)} neutral sentences that name a group, how many are not visible"]
     lines[0] += "; their highest scores"
     lines.append(f"{'':10}" + as_columns(["not visible", "hate", "offensive"]))
     for word in IDENTITIES:
         scores = [score_text(text.format(word)) for text in NEUTRAL]
-        noticed = sum(text_model.classify(*each, thresholds) != text_model.VISIBLE for each in scores)
+        noticed = sum(compute_label(*each, thresholds) != VISIBLE for each in scores)
         highest = [max(each.hate for each in scores), max(each.offensive for each in scores)]
         lines.append(f"{word:10}" + as_columns([str(noticed), *map(str, highest)]))
     return lines
 
 
-def is_noticed(text: str, thresholds: Thresholds) -> bool:
-    return text_model.classify(*score_text(text), thresholds) != text_model.VISIBLE
+def is_noticed(text: str, thresholds: SafetyPolicy) -> bool:
+    return compute_label(*score_text(text), thresholds) != VISIBLE
 
 
 def share(part: int, whole: int) -> str:
@@ -439,82 +452,12 @@ def as_columns(values: Sequence[str]) -> str:
     return "".join(f"{value:>14}" for value in values)
 
 
-# The card.
-
-
-def make_card(report: str, counts: dict[str, int], held_tweets: int, held_posts: int) -> str:
-    return CARD.format(
-        report=report, held_tweets=held_tweets, held_posts=held_posts, version=text_model.MODEL_VERSION, **counts
-    )
-
-
-CARD = """\
-# The safety model
-
-This page is written by `tools/train_safety_model.py`; the figures are as that run printed them.
-
-**What it is.** A linear model with integer weights, version {version}. It gives a text two scores from 0 to 100: *hate*, and
-*offensive*. The author's node computes them, the author signs them with the event, and every validator computes them again
-from the text. The safety policy says from which score on a text is `warned`, `hidden` or `blocked`; by default nothing is
-blocked. No network, no floating point, no library: `guards/text_model.py`, about 170 lines. A decision can be appealed.
-
-**What it reads.** Words, their character runs of 3 to 5, and pairs of words, after the normalisation of
-`ledger/primitives/text.py` (look-alikes, leet, spacing, case), hashed into 32,768 buckets. The score is that of the worst
-window of 32 words, so a long harmless text around an insult does not hide it. The weights contain no word list.
-
-## Data
-
-| what | how many | source | licence |
-|--|--|--|--|
-| tweets that people labelled: hate, offensive, neither | {tweets} | t-davidson/hate-speech-and-offensive-language, Davidson et al. 2017 | MIT |
-| posts of twelve public communities up to 2013, taken as harmless | {posts}, of which {devnet} ship with the devnet | umbrae/reddit-top-2.5-million | Public Domain Dedication and License 1.0 |
-
-**Split.** A text's hash decides, so that copies go the same way: {held_tweets} tweets (a fifth) and {held_posts} posts (a
-third, none of the devnet's) were never seen in training. What was chosen by hand (regularisation, class weights,
-thresholds) was chosen on a fifth of the training tweets, not on these. The tweets are imbalanced (6 / 77 / 17 %): hate
-counts 8 times in its fit, "neither" 3 times, a post 4 times; offensive tweets enter once more among harmless words, and
-tweets and a third of the posts once more with their vowels masked or doubled.
-
-## What was measured
-
-Only texts that training never saw, by the integer code that nodes run. As three classes: *hate* from the threshold
-`warned_hate` on, else *offensive* from `warned_offensive` on, else *neither*.
-
-```text
-{report}
-```
-
-The posts' rate counts everything the model did not show plainly as a false alarm, strong language included.
-
-## What it can't do
-
-* **Tell hate from insult reliably.** People agree little on it, and six in a hundred tweets are few. Most of what is
-  called hate here is at least offensive, but much hate is missed, or only warned of as offensive. So hate should hide
-  only at high scores, and should not block, which is the default.
-* **Be fair by itself.** The labels carry their makers' bias: African American English is marked offensive more often
-  than it should be (Sap et al. 2019, Davidson et al. 2019), and words that a group uses of itself count as slurs. A
-  neutral sentence about a group can be warned of; the last lines above say how often.
-* **Understand.** Quoting, reporting, teaching, irony, sarcasm and threats without bad words look like what their words
-  look like. It judges form; it knows nothing of who speaks to whom.
-* **Other languages.** It was trained on English only. A text in another one gets low scores, whatever it says, or a
-  chance hit where a word looks like an English one.
-* **Other places and times.** Tweets of about 2015 and posts up to 2013: newer words are unknown to it, and the two
-  sources differ in style, so some of what it takes for harmless is only a post's manner.
-* **Withstand a patient author.** Split words, misspelling, words in pictures and coded words get past it; the table of
-  disguises shows how far, and two of its lines are disguises that training knew. Everybody can run it, and so can try.
-* **Pictures and videos.** Not read; for those there is only the list of known images (`guards/image_model.py`).
-
-## Train it again
-
-```sh
-python tools/train_safety_model.py --data FOLDER   # labeled-tweets.csv and posts-2013.jsonl in FOLDER; about a minute
-python tools/train_safety_model.py --check         # only measure the weights that are committed
-```
-
-Nothing is drawn at random. Another machine's floating point may round a weight differently; what counts is the committed
-file, and its digest above, which nodes compare. New weights are a new `MODEL_VERSION`, and `tests/vectors/text_model.json`
-has to be written anew.
-"""
+def write_card(report: str) -> None:
+    """Put the figures into the card, in place of the last ones; all else in it is written by hand."""
+    before, fence, rest = CARD_FILE.read_text(encoding="utf-8").partition("```text\n")
+    _, end, after = rest.partition("```\n")
+    assert end, f"expected a block that begins with ```text in {CARD_FILE}"
+    CARD_FILE.write_text(f"{before}{fence}{report}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

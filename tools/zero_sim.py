@@ -46,6 +46,7 @@ OWNERS = {
     "numpy": ("ledger/primitives/lthash.py",),
     "orjson": ("ledger/genesis.py", "ledger/proofs.py"),  # file formats; what is hashed is msgpack
     "pqcrypto": ("ledger/primitives/keys.py",),
+    "unicodedata": ("ledger/primitives/text.py",),
 }
 """Libraries that one file owns, so that the rest of the code sees our functions only."""
 OURS = {

@@ -9,7 +9,6 @@ from ledger.receipts import Receipt
 from ledger.verdict import Verdict
 from social.profiles import read_handle_owner
 
-
 FactShape: TypeAlias = int | str | bool
 
 

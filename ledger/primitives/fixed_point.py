@@ -1,6 +1,7 @@
 """Amounts: unsigned integers from 0 to 2**128 - 1, counted in atoms of 10**-18.  Floor, never wrap, never saturate.
 
 "raw" is that integer; a decimal text is for people and for JSON.  Functions, not a class: the type of an amount is int.
+Where a value that carries its unit is wanted, big_num.BigNum128 is the class over these functions.
 """
 
 SCALE = 10**18
@@ -11,6 +12,10 @@ TEXT_LENGTH_MAX = 64
 
 class DecimalInvalid(ValueError):
     """A text is not a decimal number in our range."""
+
+
+class DivisorZero(ZeroDivisionError, ValueError):
+    """A division by zero: an argument outside the domain, and what Python calls it."""
 
 
 def parse_decimal(text: str) -> int:
@@ -44,6 +49,13 @@ def format_decimal_short(raw: int) -> str:
     return format_decimal(raw).rstrip("0").rstrip(".")
 
 
+def whole_to_raw(whole: int) -> int:
+    """Return the raw integer of `whole` tokens.  Raises OverflowError below zero and above RAW_MAX."""
+    if not 0 <= whole <= RAW_MAX // SCALE:
+        raise OverflowError(f"expected a whole number from 0 to {RAW_MAX // SCALE}, got {whole}")
+    return whole * SCALE
+
+
 def checked_add(left: int, right: int) -> int:
     """Return left + right.  Raises OverflowError above RAW_MAX."""
     _check(left)
@@ -61,6 +73,20 @@ def checked_sub(left: int, right: int) -> int:
     if right > left:
         raise OverflowError(f"{left} - {right} is below zero")
     return left - right
+
+
+def checked_mul(left: int, right: int) -> int:
+    """Return left * right, both as the numbers they stand for, rounded down.  Raises OverflowError above RAW_MAX."""
+    _check(right)
+    return mul_div_floor(left, right, SCALE)
+
+
+def checked_div(left: int, right: int) -> int:
+    """Return left / right, both as the numbers they stand for, rounded down.  Raises DivisorZero, OverflowError."""
+    _check(right)
+    if right == 0:
+        raise DivisorZero(f"expected a divisor other than 0 for {left}, got 0")
+    return mul_div_floor(left, SCALE, right)
 
 
 def mul_div_floor(value: int, numerator: int, denominator: int) -> int:

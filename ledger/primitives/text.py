@@ -15,7 +15,7 @@ them again.  So it is bound to one version of the Unicode tables, and to one ord
 8. every run of digits that is left becomes one "0": neither a number nor its length shows in what is computed from here
 9. a character three or more times in a row becomes one
 
-Every step is linear in the text.
+Every step is linear in the text.  Normalising twice may fold more than once: it is done once, from the text itself.
 
 The table of look-alikes is our own: letters of other alphabets that most typefaces draw like a Latin one.  The idea is
 that of Unicode's UTS 39 (confusables); its data file is not copied.  It is modest: the ones that people use.
@@ -95,7 +95,7 @@ def _make_confusables() -> dict[int, str | None]:
 
 
 _CONFUSABLES = _make_confusables()
-_ASCII: dict[int, str | None] = {code: None for code in (*range(32), 127, ord("'"))} | {
+_ASCII: dict[int, str | None] = dict.fromkeys((*range(32), 127, ord("'"))) | {
     ord(white): "\n" if white == "\n" else " " for white in _WHITE
 }
 _LEET = str.maketrans("0123456789@$!", "oizeasgtbgasi", "*")

@@ -34,7 +34,8 @@ from ledger.primitives.ids import compute_account_id
 from ledger.primitives.signing import Purpose, SigningKey
 from ledger.receipts import APPLIED, SKIPPED, Receipt
 from ledger.recovery import RecoveryAgentsSet, RecoveryCancelled, RecoveryCompleted, RecoveryRequested
-from ledger.roles import MODERATOR, RoleGranted, RoleRevoked
+from ledger.roles import RoleGranted, RoleRevoked
+from ledger.scopes import MODERATOR
 from ledger.verdict import WARNING, Verdict
 from social.follows import AccountFollowed, AccountUnfollowed
 from social.profiles import HandleClaimed

@@ -10,8 +10,8 @@ import pytest
 
 from ledger import chain, keyspace
 from ledger.chain import Chain
-from ledger.registry import Registry
 from ledger.primitives.encoding import encode
+from ledger.registry import Registry
 from ledger.store import Store, StoreDamaged, StoreLocked
 from ledger.tokens import FLX
 from social.posts import PostPublished

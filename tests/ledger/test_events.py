@@ -21,13 +21,13 @@ from ledger.events import (
     decode_signed_event,
     encode_signed_event,
 )
-from ledger.registry import Registry
 from ledger.identity import EVENTS as IDENTITY
-from ledger.payloads import Payload, compute_content_ref, encode_payload
+from ledger.payloads import Payload, encode_payload
 from ledger.primitives.encoding import decode, encode
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, SigningKey, signed_digest
+from ledger.registry import Registry
 from ledger.transfers import TokensTransferred
 from social.posts import PostPublished, make_post
 from social.reactions import ContentLiked

@@ -16,6 +16,7 @@ from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, SigningKey
 from ledger.receipts import Receipt
+from ledger.registry import Registry
 from ledger.store import Store
 from ledger.transition import Executed
 from ledger.undo import StateAt
@@ -59,9 +60,9 @@ def make_genesis(name: str = "test", policies: dict[str, dict[str, int]] | None 
 class World:
     """One chain.  `folder` may hold it already."""
 
-    def __init__(self, folder: Path, genesis: Genesis | None = None) -> None:
+    def __init__(self, folder: Path, genesis: Genesis | None = None, registry: Registry = REGISTRY) -> None:
         self.store = Store(folder)
-        self.chain = Chain(self.store, genesis or make_genesis(), REGISTRY)
+        self.chain = Chain(self.store, genesis or make_genesis(), registry)
         self.ada, self.ben, self.cyd = (self.person(name) for name in ("ada", "ben", "cyd"))
 
     def person(self, name: str) -> Person:

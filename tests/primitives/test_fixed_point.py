@@ -10,12 +10,16 @@ from ledger.primitives.fixed_point import (
     RAW_MAX,
     SCALE,
     DecimalInvalid,
+    DivisorZero,
     checked_add,
+    checked_div,
+    checked_mul,
     checked_sub,
     format_decimal,
     format_decimal_short,
     mul_div_floor,
     parse_decimal,
+    whole_to_raw,
 )
 
 RAW = st.integers(0, RAW_MAX)
@@ -128,6 +132,29 @@ def test_a_share_is_rounded_down_from_the_exact_product(value: int, numerator: i
         assert mul_div_floor(value, numerator, denominator) == exact.numerator // exact.denominator
 
 
+@given(RAW, RAW)
+def test_products_and_quotients_are_those_of_the_numbers_rounded_down(left: int, right: int) -> None:
+    product = left * right // SCALE
+    if product <= RAW_MAX:
+        assert checked_mul(left, right) == product
+    else:
+        with pytest.raises(OverflowError):
+            checked_mul(left, right)
+    if right and left * SCALE // right <= RAW_MAX:
+        assert checked_div(left, right) == left * SCALE // right
+    else:
+        with pytest.raises(OverflowError if right else DivisorZero):
+            checked_div(left, right)
+
+
+def test_whole_tokens_are_within_the_range_or_refused() -> None:
+    assert whole_to_raw(0) == 0
+    assert whole_to_raw(340_282_366_920_938_463_463) == 340_282_366_920_938_463_463 * SCALE
+    for whole in (-1, 340_282_366_920_938_463_464):
+        with pytest.raises(OverflowError):
+            whole_to_raw(whole)
+
+
 def test_amounts_outside_the_range_are_our_own_fault() -> None:
     for value in (-1, RAW_MAX + 1):
         with pytest.raises(AssertionError):
@@ -138,6 +165,10 @@ def test_amounts_outside_the_range_are_our_own_fault() -> None:
             checked_sub(5, value)
         with pytest.raises(AssertionError):
             mul_div_floor(value, 1, 1)
+        with pytest.raises(AssertionError):
+            checked_mul(1, value)
+        with pytest.raises(AssertionError):
+            checked_div(1, value)
     with pytest.raises(AssertionError):
         mul_div_floor(1, -1, 1)
     with pytest.raises(AssertionError):
