@@ -22,12 +22,13 @@ from consensus.parameters import (
     WINDOW_MAX,
     Parameters,
 )
+from ledger.primitives.checkpoint import Checkpoint as Checkpoint
+from ledger.primitives.checkpoint import Seq
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.hashing import tagged_hash
 from ledger.primitives.records import U32, Between, Bytes32, Bytes64, Length, decode_record, encode_record
 from ledger.primitives.signing import SIGNATURE_BYTES, Purpose
 
-Seq = Annotated[int, Between(1, 2**63 - 1)]
 Height = Annotated[int, Between(0, 2**63 - 1)]
 View = Annotated[int, Between(0, 2**63 - 1)]
 Sign = Callable[[Purpose, bytes], bytes]
@@ -64,15 +65,6 @@ class Commit:
     replica: U32
     seq: Seq
     view: View
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A replica has executed `seq`; `digest` is the hash of the block header that it made."""
-
-    digest: Bytes32
-    replica: U32
-    seq: Seq
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,16 @@ what grows: signed events mint no token but energy, which recovers, and the rese
 from collections.abc import Iterator
 
 from ledger.conservation import BALANCE, ISSUED, find_unconserved, read_amount
-from ledger.judgement import Case, Change, Guard
+from ledger.draft import Change
+from ledger.judgement import Case, Guard
 from ledger.roles import judge_role_scope, space_of
 from ledger.tokens import RESERVE
 from ledger.verdict import CRITICAL, Verdict, allow, deny, graded
 
 EARNED = (b"CHR", b"NOD", b"PSI")
 """Tokens that are only earned, at an epoch's close: no signed event gives them to anybody."""
+WATCHED = frozenset({BALANCE, ISSUED, b"sn", b"st", b"sy", b"sY"})
+"""What the audit looks at: balances, running totals, nonces, the beat, policies."""
 SETTLED = (*EARNED, b"FLX")
 """Tokens that only the close of an epoch mints."""
 BREACHES = {
@@ -53,6 +56,8 @@ def audit_constitution(case: Case, changes: list[Change]) -> Iterator[Verdict]:
     energy_gained = energy_issued = 0
     for key, before, after in changes:
         kind, token = key[:2], key[2:5]
+        if kind not in WATCHED:
+            continue
         grown = (read_amount(after) or 0) - (read_amount(before) or 0)
         if kind == BALANCE and grown > 0 and (token in EARNED or (token == b"RES" and key[6:] != RESERVE)):
             code = "INVARIANT_VIOLATION_NOD_TRANSFER" if token == b"NOD" else "K3_NOT_TRANSFERABLE"

@@ -23,6 +23,7 @@ EMISSION_CODES = {
     "ECON_NOD_EPOCH_ISSUANCE_EXCEEDED": "an epoch would issue more NOD than it may",
     "ECON_NOD_INSUFFICIENT_ACTIVE_NODES": "NOD would be paid to fewer than four nodes",
     "ECON_NOD_REWARD_SHARE_EXCEEDED": "one node would get more than 30 % of the NOD pool",
+    "ECON_NOD_VOTING_POWER_EXCEEDED": "one voter would have more than a quarter of the NOD that votes",
     "ECON_PSI_DELTA_ABOVE_MAX": "an account would gain too much PSI",
     "ECON_PSI_DELTA_BELOW_MIN": "a PSI gain would be negative",
     "ECON_PSI_SATURATION_EXCEEDED": "an account would hold too much PSI",

@@ -39,8 +39,10 @@ OVERDUE_EVENTS = (
     "identity.RecoveryCancelled",
     "identity.RecoveryCompleted",
     "identity.RecoveryRequested",
+    "infra.CheckpointCertified",
+    "infra.ServiceAttested",
 )
-"""What an account may still do when its rotation is overdue."""
+"""What an account may still do when its rotation is overdue; a node's own reports never end its service."""
 
 Scope = Annotated[str, Length(1, 32)]
 

@@ -9,15 +9,18 @@ from dataclasses import dataclass
 
 from ledger import keyspace
 from ledger.events import Entry, EventType, Put, View, Write
-from ledger.primitives.records import U64
+from ledger.primitives.records import U32, U64
+from ledger.service import count_beat
 from ledger.state import encode_number, read_number
 
 
 @dataclass(frozen=True, slots=True)
 class BeatStarted:
-    """The beat that begins with this block."""
+    """The beat that begins with this block, and who proposed it in which view."""
 
     beat: U64
+    proposer: U32 = 0
+    view: U64 = 0
 
 
 def read_beat(view: View) -> int:
@@ -26,8 +29,10 @@ def read_beat(view: View) -> int:
 
 
 def apply_beat_started(view: View, entry: Entry[BeatStarted]) -> Iterator[Write]:
-    """Advance the beat."""
-    yield Put(keyspace.beat(), encode_number(entry.body.beat))
+    """Advance the beat, and count it for its proposer."""
+    body = entry.body
+    yield Put(keyspace.beat(), encode_number(body.beat))
+    yield from count_beat(view, entry.epoch, body.beat, body.proposer, body.view)
 
 
 BEAT_STARTED = EventType(
@@ -38,7 +43,7 @@ BEAT_STARTED = EventType(
     apply=apply_beat_started,
     summary="A beat began.",
     example=BeatStarted(1),
-    inputs=lambda body: {"beat": body.beat},
+    inputs=lambda body: {"beat": body.beat, "proposer": body.proposer, "view": body.view},
     derived=True,
 )
 

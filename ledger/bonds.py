@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ledger.draft import Draft
+from ledger.electorate import lower_weight
 from ledger.events import Entry, EventType, View, Write
 from ledger.primitives.fixed_point import SCALE, format_decimal
 from ledger.primitives.records import U128_MAX, Between
@@ -67,6 +68,7 @@ def apply_bond_released(view: View, entry: Entry[BondReleased]) -> Iterator[Writ
     """Move the amount back."""
     draft = Draft(view)
     move(draft, FLX, compute_bond_account(entry.author), entry.author, entry.body.atoms)
+    lower_weight(draft, entry.author, entry.epoch)
     yield from draft.writes()
 
 

@@ -31,6 +31,7 @@ from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
 from ledger.receipts import SKIPPED
 from ledger.registry import Registry
+from ledger.service import Validators
 from ledger.standing import open_standing
 from ledger.store import Snapshot, Store, StoreDamaged
 from ledger.tokens import FLX, issue
@@ -140,6 +141,7 @@ class Chain:
             read_log_node=self.read_log_node,
             references=self.references,
             stack=self.registry.stack,
+            at_close=self.registry.at_close,
         )
 
     def commit(self, executed: Executed) -> None:
@@ -280,6 +282,7 @@ def compute_genesis_block(genesis: Genesis, registry: Registry) -> tuple[Header,
     draft = Draft(NOTHING)
     for key, value in compute_genesis_policies(decode_policies(genesis)):
         draft.put(key, value)
+    draft.put(keyspace.validators(), encode_record(Validators(genesis.validators)))  # read with service.read_validators
     for each in genesis.allocations:
         account_id = compute_account_id(chain_id, each.key)
         draft.put(keyspace.account(account_id), encode_record(make_account(each.key, 0)))

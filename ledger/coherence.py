@@ -132,12 +132,15 @@ def compute_overlap(echo: bytes, others: Sequence[bytes]) -> int:
     assert len(others) <= OVERLAPS_MAX, f"expected at most {OVERLAPS_MAX} fingerprints, got {len(others)}"
     if len(echo) != ECHO_BYTES or echo == NO_ECHO:
         return 0
-    overlap = 0
+    first, second, third = echo
+    most = 0
     for other in others:
         if len(other) == ECHO_BYTES and other != NO_ECHO:
-            matches = sum(one == two for one, two in zip(echo, other, strict=True))
-            overlap = max(overlap, 100 * max(0, matches - 1) // (ECHO_BYTES - 1))
-    return overlap
+            one, two, three = other
+            matches = (first == one) + (second == two) + (third == three)
+            if matches > most:
+                most = matches
+    return 100 * max(0, most - 1) // (ECHO_BYTES - 1)
 
 
 def compute_coherence(assessment: Assessment, overlap: int, c_holo: int, weights: CoherenceWeights) -> int:

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable
 
-from ledger.primitives.encoding import EncodingError
-from ledger.primitives.fixed_point import RAW_MAX
-from ledger.state import decode_number
+from ledger.state import NUMBER_BYTES, decode_number
 from ledger.tokens import TOKENS
 
 BALANCE, ISSUED, BURNED = b"sb", b"si", b"sB"
@@ -38,11 +36,7 @@ def find_unconserved(changes: Iterable[tuple[bytes, bytes | None, bytes | None]]
 
 
 def read_amount(data: bytes | None) -> int | None:
-    """Return the amount in stored bytes, 0 where there are none; None where they are not one of 0..RAW_MAX."""
+    """Return the amount in stored bytes, 0 where there are none; None where they are no amount."""
     if data is None:
         return 0
-    try:
-        number = decode_number(data)
-    except (AssertionError, EncodingError):
-        return None
-    return number if 0 <= number <= RAW_MAX else None
+    return decode_number(data) if len(data) == NUMBER_BYTES else None

@@ -4,7 +4,8 @@ Settlement keeps to these by construction; they are checked again on what it wou
 nothing.  Constants here are constitutional.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ledger.policies import PROTOCOL, Policies
 from ledger.primitives.fixed_point import SCALE
@@ -129,6 +130,15 @@ def judge_emission(emission: Emission, policies: Policies) -> list[Verdict]:
     ]  # fmt: skip
 
 
+def judge_nod_votes(weights: Sequence[int], policies: Policies) -> list[Verdict]:
+    """Return a denial when a tally of NOD gives one voter more than NOD_VOTE_MAX; fewer than four can't keep to it."""
+    heaviest, total = max(weights, default=0), sum(weights)
+    if sum(1 for weight in weights if weight) < NOD_NODES_MIN or heaviest * SCALE <= total * NOD_VOTE_MAX:
+        return []
+    code, because = "ECON_NOD_VOTING_POWER_EXCEEDED", "One voter would have more than a quarter of the NOD that votes."
+    return [_refuse(policies, code, because, heaviest, total * NOD_VOTE_MAX // SCALE)]
+
+
 _POLICY = {
     "ECON_FLX_FRACTION_BELOW_MIN": "rewards",
     "ECON_NOD_ALLOCATION_ABOVE_MAX": "nod",
@@ -144,7 +154,7 @@ def _changes_too_much(supply: int, issued: int) -> bool:
 
 def _refuse(policies: Policies, code: str, because: str, found: int, limit: int) -> Verdict:
     verdict = deny(code, because, found=_bounded(found), limit=_bounded(limit))
-    return replace(verdict, guard=GUARD_CITE, policy=policies.cite.get(_POLICY.get(code, ""), PROTOCOL))
+    return verdict._replace(guard=GUARD_CITE, policy=policies.cite.get(_POLICY.get(code, ""), PROTOCOL))
 
 
 def _bounded(number: int) -> int:

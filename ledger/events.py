@@ -123,10 +123,19 @@ class EventType(Generic[B]):
     endorses: Callable[[View, Entry[B]], Endorsement | None] | None = None
     touches: Callable[[Entry[B]], tuple[bytes, ...]] = field(default=lambda entry: ())
     """Accounts beside the author whose balances it reads: they are brought up to date first."""
+    verify: Callable[[bytes, Event, B], None] | None = None
+    """Checks of the body that need no state, such as signatures inside it: (chain id, event, body); EventRefused."""
 
     @property
     def module(self) -> str:
         return self.name.partition(".")[0]
+
+
+EpochStep: TypeAlias = Callable[[View, int, int], Iterator[tuple[EventType[Any], Any]]]
+"""What a module does when an epoch closes: (state, the closed epoch, the beat that begins) to derived events.
+
+Each is executed before the next is asked for, so a step reads what its earlier events wrote.
+"""
 
 
 class EventTypes(Protocol):
@@ -224,6 +233,8 @@ def check_event(registry: EventTypes, chain_id: bytes, signed: SignedEvent, *, p
             "The signature is not one of the event's key for this chain; sign the digest that `prepare` returns.",
             chain=chain_id.hex(),
         )
+    if kind.verify is not None:
+        kind.verify(chain_id, event, body)
     size = len(signed.event) + len(signed.payload or b"") + len(signed.signature)
     return CheckedEvent(signed, event, compute_event_id(signed.event), kind, body, payload, size)
 

@@ -47,9 +47,9 @@ class Metrics:
 
 
 def compute_s_res(s_chr: int, beta: int) -> int:
-    """Return resistance, clamped to 0..1."""
+    """Return resistance, clamped to 0..1.  beta: a plain number, 0..100."""
     gap = SCALE - min(max(s_chr, 0), SCALE)
-    return min(SCALE, beta * gap * gap // (SCALE * SCALE))
+    return min(SCALE, beta * gap * gap // SCALE)
 
 
 def compute_s_flx(windows: Sequence[int]) -> int:

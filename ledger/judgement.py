@@ -9,23 +9,21 @@ A rule that raises an error denies the event with CIR-302.  Errors of the store 
 machine's, and would make it answer differently from others.
 """
 
+import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from ledger.actions import Action, measure_action, record_action
-from ledger.draft import Draft
+from ledger.draft import Change, Draft
 from ledger.events import Entry, EventType, View
 from ledger.policies import PROTOCOL, Policies, read_policies
 from ledger.standing import Standing, bring_up_to_date, read_standing
 from ledger.verdict import CRITICAL, Fact, Verdict, deny, graded
 
-RULE_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What a faulty rule raises, on every machine alike."""
-
-Change: TypeAlias = tuple[bytes, bytes | None, bytes | None]
-"""Key, value before, value after."""
+RULE_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+"""What a faulty rule raises, on every machine alike; the last when a count of a standing leaves its field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ class Judged:
     allowed: bool
     vetoed: Verdict | None  # AEGIS's, where the others had allowed
     fault: str | None  # the error's name, where a rule raised one
-    draft: Draft  # dropped unless allowed
+    changes: list[Change]  # dropped unless allowed
     evidence: dict[str, Fact] = field(default_factory=dict[str, Fact])
 
 
@@ -91,6 +89,7 @@ def judge_event(stack: GuardStack, below: View, entry: Entry[Any], kind: EventTy
     """Judge one event on top of a view; writes nothing there."""
     draft = Draft(below)
     verdicts: list[Verdict] = []
+    changes: list[Change] = []
     case: Case | None = None
     fault: str | None = None
     try:
@@ -120,7 +119,7 @@ def judge_event(stack: GuardStack, below: View, entry: Entry[Any], kind: EventTy
         vetoed = last if allowed and not last.allowed else None
         allowed = allowed and last.allowed
     evidence = {} if case is None or case.action is None else case.action.evidence(case.policies)
-    return Judged(tuple(verdicts), allowed, vetoed, fault, draft, evidence)
+    return Judged(tuple(verdicts), allowed, vetoed, fault, changes, evidence)
 
 
 def _open_case(draft: Draft, entry: Entry[Any], kind: EventType[Any]) -> Case:
@@ -157,4 +156,4 @@ def _fault_verdict(kind: EventType[Any], error: Exception) -> Verdict:
         error=type(error).__name__,
         type=kind.name,
     )
-    return replace(graded(verdict, CRITICAL), guard="judgement@1", policy=PROTOCOL)
+    return graded(verdict, CRITICAL)._replace(guard="judgement@1", policy=PROTOCOL)

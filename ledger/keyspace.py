@@ -226,6 +226,101 @@ def access_seal(account_id: bytes) -> bytes:
     return b"sws" + account_id
 
 
+# State: nodes and their service.
+
+
+def validators() -> bytes:
+    """The keys of the validator set, in replica order."""
+    return b"sNv"
+
+
+def node(key: bytes) -> bytes:
+    """A node that is or was registered; its record stays, so that a key is never registered again."""
+    return b"sNn" + key
+
+
+def listed_node(place: int) -> bytes:
+    """The key of one of the registered nodes; the last takes the place of one that leaves."""
+    return b"sNl" + place.to_bytes(4, "big")
+
+
+def node_count() -> bytes:
+    return b"sNc"
+
+
+def node_outcome(key: bytes) -> bytes:
+    """What the last settled epoch made of a node."""
+    return b"sNo" + key
+
+
+def service(epoch: int) -> bytes:
+    """What validators did in an epoch; two places, used in turn."""
+    return b"sNs" + bytes([epoch % 2])
+
+
+def beat_votes(place: int) -> bytes:
+    """Who has signed a block of a beat, by the beat's place in its epoch; used again in the next."""
+    return b"sNb" + u64(place)
+
+
+def attestations(node_key: bytes) -> bytes:
+    """What validators attested of a node for one epoch; used again for the next."""
+    return b"sNa" + node_key
+
+
+# State: governance.
+
+
+def weights(account_id: bytes) -> bytes:
+    """What an account weighs in social votes, by epoch."""
+    return b"soW" + account_id
+
+
+def mass(epoch: int) -> bytes:
+    """The sum of the newest weights that hold from this epoch."""
+    return b"soM" + u64(epoch)
+
+
+def held_epochs() -> bytes:
+    """The epochs whose weights an open proposal still needs."""
+    return b"soH"
+
+
+def draft(draft_id: bytes) -> bytes:
+    return b"sod" + draft_id
+
+
+def policy_report(report_hash: bytes) -> bytes:
+    return b"sor" + report_hash
+
+
+def proposal(proposal_id: bytes) -> bytes:
+    return b"sop" + proposal_id
+
+
+def open_proposals() -> bytes:
+    return b"soo"
+
+
+def elector(proposal_id: bytes, account_id: bytes) -> bytes:
+    """What an operator weighs in a vote of the infra track."""
+    return b"soe" + proposal_id + account_id
+
+
+def vote(proposal_id: bytes, account_id: bytes) -> bytes:
+    return b"sov" + proposal_id + account_id
+
+
+def last_proposal(account_id: bytes) -> bytes:
+    """The beat of an account's last proposal."""
+    return b"soc" + account_id
+
+
+def enactment(policy: str) -> bytes:
+    """How the version in force of a policy came into force."""
+    return b"soa" + policy.encode()
+
+
 # Indexes: each ends in a log index, and is never changed once written.
 
 FEED = b"if"

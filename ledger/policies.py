@@ -143,6 +143,7 @@ class GovernancePolicy:
 
     cooldown_beats: Annotated[int, Between(10, 5_082)] = 120
     delay_beats: Annotated[int, Between(10, 50_820)] = 512
+    deposit: Annotated[int, Between(0, 10_000 * SCALE)] = 10 * SCALE  # lost when too few vote
     infra_delay_beats: Annotated[int, Between(10, 50_820)] = 240
     infra_quorum: Annotated[int, Between(51 * SCALE // 100, 90 * SCALE // 100)] = 66 * SCALE // 100
     infra_window_beats: Annotated[int, Between(20, 50_820)] = 720
@@ -306,11 +307,16 @@ def read_version_at(view: View, name: str, epoch: int) -> PolicyVersion:
     return found
 
 
-def activate(view: View, name: str, values: bytes, from_epoch: int) -> Iterator[Write]:
-    """Put a new version into force.  The caller has made sure that it may."""
+def activate(
+    view: View, name: str, values: bytes, from_epoch: int, *, trial_id: bytes | None = None
+) -> Iterator[Write]:
+    """Put a new version into force.  The caller has made sure that it may.
+
+    trial_id: in a dry run, what the version is called instead of its address; so that no rule takes it for voted in.
+    """
     decode_values(name, values)
     version = read_number(view, keyspace.policy_count(name)) + 1
-    made = PolicyVersion(from_epoch, compute_policy_id(name, values), name, values, version)
+    made = PolicyVersion(from_epoch, trial_id or compute_policy_id(name, values), name, values, version)
     active = tuple(made if each.name == name else each for each in list_active(view))
     yield Put(keyspace.policy_version(name, version), encode_record(made))
     yield Put(keyspace.policy_count(name), encode_number(version))
@@ -346,6 +352,12 @@ def encode_values(name: str, changed: dict[str, Any]) -> bytes:
         raise PolicyInvalid(f"policy {name}: {error}") from error
     decode_values(name, values)
     return values
+
+
+def edit_values(name: str, values: bytes, changed: dict[str, Any]) -> bytes:
+    """Return legal values with some fields changed.  Raises PolicyInvalid."""
+    before = decode_values(name, values)
+    return encode_values(name, {field.name: getattr(before, field.name) for field in fields(before)} | changed)
 
 
 def describe(name: str) -> list[tuple[str, Any, int | None, int | None]]:

@@ -98,7 +98,8 @@ def _facts(facts: dict[str, Any]) -> dict[str, Fact]:
 
 
 def _sorted_facts(facts: dict[str, Fact]) -> Value:
-    return {name: facts[name] for name in sorted(facts)}
+    names = sorted(facts)
+    return cast(Value, facts) if names == list(facts) else {name: facts[name] for name in names}
 
 
 def _verdict_to_plain(verdict: Verdict) -> Value:

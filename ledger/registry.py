@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from ledger.events import EventType
+from ledger.events import EpochStep, EventType
 from ledger.judgement import GuardStack
 from ledger.primitives.encoding import encode
 from ledger.primitives.hashing import tagged_hash
@@ -11,11 +11,17 @@ from ledger.primitives.records import encode_record
 
 
 class Registry:
-    """All event types, and the guards that judge every event.  Refuses one name twice."""
+    """All event types, the guards that judge every event, and what closes an epoch.  Refuses one name twice."""
 
-    def __init__(self, types: Iterable[EventType[Any]], stack: GuardStack | None = None) -> None:
+    def __init__(
+        self,
+        types: Iterable[EventType[Any]],
+        stack: GuardStack | None = None,
+        at_close: tuple[tuple[str, EpochStep], ...] = (),
+    ) -> None:
         self._types: dict[tuple[str, int], EventType[Any]] = {}
         self.stack = GuardStack() if stack is None else stack
+        self.at_close = at_close
         for kind in types:
             place = (kind.name, kind.version)
             if place in self._types:
@@ -38,7 +44,7 @@ class Registry:
         return tuple(kind for _, kind in sorted(self._types.items(), key=lambda item: item[0]))
 
     def compute_root(self) -> bytes:
-        """Return the hash of every type's and guard's name and version: nodes with other rules have another root."""
+        """Return the hash of the names and versions of all rules: nodes with other rules have another root."""
         types = [[kind.name, kind.version, [guard.__name__ for guard in kind.guards]] for kind in self.all()]
         guards = [[guard.name, guard.version] for guard in self.stack.all()]
-        return tagged_hash("atlas/rules", encode([types, guards]))
+        return tagged_hash("atlas/rules", encode([types, guards, [module for module, _ in self.at_close]]))

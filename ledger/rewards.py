@@ -10,6 +10,7 @@ from typing import Annotated
 
 from ledger import keyspace
 from ledger.draft import Draft
+from ledger.electorate import compute_weight, enroll
 from ledger.events import Entry, EventType, Put, View, Write
 from ledger.primitives.fixed_point import SCALE, format_decimal
 from ledger.primitives.records import U32, U64, U128, Between, Bytes32, Length, encode_record
@@ -120,6 +121,7 @@ def apply_reward_paid(view: View, entry: Entry[RewardPaid]) -> Iterator[Write]:
             issue(draft, token, body.account, atoms)
     pass_epoch(draft, body.account, body.epoch)
     write_standing(draft, body.account, start_epoch(replace(standing, s_chr=body.s_chr), body.epoch + 1))
+    enroll(draft, body.account, body.epoch + 1, compute_weight(body.s_chr, body.y))
     yield from draft.writes()
 
 

@@ -26,6 +26,11 @@ EVENT_SCOPES = {
     "identity.RecoveryCancelled": VETO,
     "identity.RecoveryCompleted": RECOVERY,
     "identity.RecoveryRequested": RECOVERY,
+    "infra.CheckpointCertified": "nodes",
+    "infra.NodeBondReleased": "nodes",
+    "infra.NodeRegistered": "nodes",
+    "infra.NodeRetired": "nodes",
+    "infra.ServiceAttested": "nodes",
 }
 """Event types whose scope is not simply their module."""
 
@@ -42,7 +47,7 @@ ROLE_SCOPES = {
         read=("feed", "governance", "ledger", "own", "ranking", "wallets"),
         write=(
             "api-keys", "appeals", "bridge", "community", "content", "economics", "governance", "graph", "identity",
-            "messaging", "ranking", "reputation", KEYS, GUARDIANS, VETO, RECOVERY, REVOKE,
+            "messaging", "nodes", "ranking", "reputation", KEYS, GUARDIANS, VETO, RECOVERY, REVOKE,
         ),
     ),
     MODERATOR: Scopes(read=("moderation", "reports"), write=("moderation", GRANT)),

@@ -421,6 +421,6 @@ def _measure(
         nod_pool=nod.pool,
         nod_pool_max=nod.pool_max,
         nod_issued=totals.nod_issued,
-        nod_share_max=max((each.atoms for each in nod.allocations), default=0),
+        nod_share_max=nod.operator_atoms_max,
         nod_nodes=sum(1 for each in nod.allocations if each.atoms),
     )

@@ -92,6 +92,7 @@ def encode_standing(standing: Standing) -> bytes:
     return head + struct.pack(f">{len(past)}I{len(windows)}Q", *past, *windows) + standing.echoes
 
 
+@lru_cache(SMALL_VALUES_CACHED)
 def decode_standing(data: bytes) -> Standing:
     """Return what `encode_standing` made."""
     (

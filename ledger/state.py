@@ -1,16 +1,15 @@
 """Reading the small values of the state: counters and records under the keys of `keyspace`."""
 
-from functools import lru_cache
 from typing import TypeVar
 
 from ledger.events import View
-from ledger.primitives.encoding import decode_plain, encode_plain
+from ledger.primitives.encoding import encode_plain
 from ledger.primitives.records import decode_record
 
 R = TypeVar("R")
 
-NUMBERS_CACHED = 16_384
-"""Most counters and nonces are small, so their forms come again and again."""
+NUMBER_BYTES = 16
+"""A number in the state is an unsigned integer of so many bytes, big-endian."""
 
 PRESENT = encode_plain(True)
 
@@ -21,17 +20,15 @@ def read_number(view: View, key: bytes) -> int:
     return 0 if data is None else decode_number(data)
 
 
-@lru_cache(NUMBERS_CACHED)
 def decode_number(data: bytes) -> int:
-    number = decode_plain(data)
-    assert type(number) is int, f"expected a number in the state, got {data.hex()}"
-    return number
+    """Return the number whose stored form is `data`."""
+    assert len(data) == NUMBER_BYTES, f"expected a number of {NUMBER_BYTES} bytes in the state, got {data.hex()}"
+    return int.from_bytes(data, "big")
 
 
-@lru_cache(NUMBERS_CACHED, typed=True)  # True is not 1 here
 def encode_number(number: int) -> bytes:
-    """Return the stored form of a number."""
-    return encode_plain(number)
+    """Return the stored form of a number.  Raises OverflowError below 0 and from 2**128 on."""
+    return number.to_bytes(NUMBER_BYTES, "big")
 
 
 def read_record(view: View, key: bytes, kind: type[R]) -> R | None:

@@ -5,7 +5,7 @@ event uses up its nonce and leaves a receipt; a skipped one leaves a receipt onl
 such as vetoes and the settlement of an epoch, are derived events with receipts of their own.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -33,15 +33,15 @@ from ledger.conduct import (
     list_fault_events,
 )
 from ledger.conservation import find_unconserved
+from ledger.draft import Overlay
 from ledger.events import (
     CheckedEvent,
-    Delete,
     Entry,
+    EpochStep,
     EventRefused,
     EventType,
-    Put,
     SignedEvent,
-    Write,
+    View,
     compute_event_id,
 )
 from ledger.identity import read_nonce
@@ -50,65 +50,11 @@ from ledger.policies import compute_policy_root
 from ledger.primitives import lthash, merkle
 from ledger.primitives.hashing import tagged_hash
 from ledger.receipts import APPLIED, DENIED, SKIPPED, Receipt, encode_receipt
-from ledger.settlement import SettlementRefused, close_unpaid, settle_epoch
+from ledger.settlement import Derived, SettlementRefused, close_unpaid, settle_epoch
 from ledger.state import encode_number
 from ledger.verdict import Fact, Verdict
 
 ReadKey: TypeAlias = Callable[[bytes], bytes | None]
-
-
-class Overlay:
-    """A view of the state with a block's writes on top; remembers what it read and what it changed."""
-
-    def __init__(self, read: ReadKey) -> None:
-        self._read = read
-        self._before: dict[bytes, bytes | None] = {}
-        self._after: dict[bytes, bytes | None] = {}
-        self._undigested: dict[bytes, bytes | None] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        if key in self._after:
-            return self._after[key]
-        if key in self._before:
-            return self._before[key]
-        value = self._before[key] = self._read(key)
-        return value
-
-    def write(self, writes: Iterable[Write]) -> None:
-        """Take writes; the transition that yields them is run to its end before the first is seen."""
-        for write in list(writes):
-            key = write.key
-            if key[:1] == keyspace.STATE and key not in self._undigested:
-                self._undigested[key] = self.get(key)
-            self._after[key] = write.value if isinstance(write, Put) else None
-
-    def digest_onto(self, lanes: bytes) -> bytes:
-        """Return LtHash lanes with all state changes since the last call on top; its cost follows what changed."""
-        changed = [(key, before, self._after[key]) for key, before in sorted(self._undigested.items())]
-        self._undigested.clear()
-        return lthash.combine(
-            lanes,
-            [(key, before) for key, before, after in changed if before is not None and before != after],
-            [(key, after) for key, before, after in changed if after is not None and before != after],
-        )
-
-    def writes(self) -> Iterator[Write]:
-        """Yield all that was written, in key order."""
-        for key, value in sorted(self._after.items()):
-            yield Delete(key) if value is None else Put(key, value)
-
-    def changes(self) -> list[tuple[bytes, bytes | None, bytes | None]]:
-        """Return (key, value before, value after) of every key that changed, in key order; index keys before None."""
-        changed: list[tuple[bytes, bytes | None, bytes | None]] = []
-        for key in sorted(self._after):
-            after = self._after[key]
-            before = None if key[:1] == keyspace.INDEX else self._value_before(key)
-            if before != after:
-                changed.append((key, before, after))
-        return changed
-
-    def _value_before(self, key: bytes) -> bytes | None:
-        return self._before[key] if key in self._before else self._read(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +98,14 @@ class Execution:
     """One block in the making."""
 
     def __init__(
-        self, read: ReadKey, place: Place, references: References, first_log_index: int, lanes: bytes, stack: GuardStack
+        self,
+        read: ReadKey,
+        place: Place,
+        references: References,
+        first_log_index: int,
+        lanes: bytes,
+        stack: GuardStack,
+        at_close: tuple[tuple[str, EpochStep], ...] = (),
     ) -> None:
         self.overlay = Overlay(read)
         self.place = place
@@ -164,6 +117,7 @@ class Execution:
         self._references = references
         self._first_log_index = first_log_index
         self._stack = stack
+        self._at_close = at_close
 
     def run_derived(self, kind: EventType[Any], body: Any, verdicts: tuple[Verdict, ...] = ()) -> None:
         """Execute an event that the state machine itself makes; it has no author, key or nonce.
@@ -197,10 +151,11 @@ class Execution:
         if refused is not None:
             self._receive(kind, entry, (refused,), SKIPPED, refused.because, {})
             return
-        self.overlay.write((Put(keyspace.nonce(event.author), encode_number(event.nonce)),))
+        nonce_key = keyspace.nonce(event.author)
+        self.overlay.apply(((nonce_key, self.overlay.get(nonce_key), encode_number(event.nonce)),))
         judged = judge_event(self._stack, self.overlay, entry, kind)
         if judged.allowed:
-            self.overlay.write(judged.draft.writes())
+            self.overlay.apply(judged.changes)
             if content is not None and checked.signed.payload is not None:
                 self.payloads.append((content, checked.signed.payload))
             self._receive(kind, entry, judged.verdicts, APPLIED, kind.summary, judged.evidence)
@@ -220,6 +175,7 @@ class Execution:
         """Settle an epoch that has ended: every payment is an event of its own.
 
         A settlement whose rules raise an error, or whose result does not conserve a token, is dropped as a whole.
+        Then come the steps of other modules, under the same rule, each alone.
         """
         for pay, module in ((True, "rewards"), (False, "settlement")):
             fault, verdicts = self._try_settlement(closed, pay=pay)
@@ -229,14 +185,24 @@ class Execution:
         else:
             for kind, body in close_unpaid(closed):
                 self.run_derived(kind, body)
+        for module, step in self._at_close:
+            fault, verdicts = self._try_step(step, closed)
+            if fault is not None:
+                self.run_derived(CIR_511, Cir511Raised(fault, module), verdicts)
 
     def _try_settlement(self, closed: int, *, pay: bool) -> tuple[str | None, tuple[Verdict, ...]]:
-        """Execute a settlement on an overlay of its own; keep it, or drop it and return its fault."""
+        return self._try(lambda view: settle_epoch(view, closed, pay=pay))
+
+    def _try_step(self, step: EpochStep, closed: int) -> tuple[str | None, tuple[Verdict, ...]]:
+        return self._try(lambda view: step(view, closed, self.place.beat))
+
+    def _try(self, derive: Callable[[View], Iterator[Derived]]) -> tuple[str | None, tuple[Verdict, ...]]:
+        """Execute derived events on an overlay of their own; keep them, or drop them all and return the fault."""
         below, count = self.overlay, len(self.receipts)
         verdicts: tuple[Verdict, ...] = ()
         self.overlay = Overlay(below.get)
         try:
-            for kind, body in settle_epoch(self.overlay, closed, pay=pay):
+            for kind, body in derive(self.overlay):
                 self.run_derived(kind, body)
             fault = find_unconserved(self.overlay.changes())
         except RULE_ERRORS as error:
@@ -244,7 +210,7 @@ class Execution:
         except SettlementRefused as refused:
             fault, verdicts = refused.code, refused.verdicts
         if fault is None:
-            below.write(self.overlay.writes())
+            below.apply(self.overlay.changes())
         else:
             del self.receipts[count:], self.stored[count:], self.nonces[count:]
         self.overlay = below
@@ -256,7 +222,12 @@ class Execution:
         return self._lanes
 
     def _digest(self) -> bytes:
-        self._lanes = self.overlay.digest_onto(self._lanes)
+        changed = self.overlay.take_undigested()
+        self._lanes = lthash.combine(
+            self._lanes,
+            [(key, before) for key, before, _ in changed if before is not None],
+            [(key, after) for key, _, after in changed if after is not None],
+        )
         return lthash.digest(self._lanes)
 
     def skip(self, signed: SignedEvent, refused: EventRefused) -> None:
@@ -305,11 +276,8 @@ class Execution:
         evidence: dict[str, Fact],
     ) -> None:
         if outcome != SKIPPED:
-            index = (
-                Put(keyspace.by_type(kind.name, entry.log_index), b""),
-                Put(keyspace.by_author(entry.author, entry.log_index), b""),
-            )
-            self.overlay.write(index)
+            index = (keyspace.by_type(kind.name, entry.log_index), keyspace.by_author(entry.author, entry.log_index))
+            self.overlay.apply((key, None, b"") for key in index)
         self.receipts.append(
             Receipt(
                 event_id=entry.event_id,
@@ -340,6 +308,7 @@ def execute_batch(
     read_log_node: merkle.ReadNode,
     references: References,
     stack: GuardStack,
+    at_close: tuple[tuple[str, EpochStep], ...] = (),
 ) -> Executed:
     """Execute a batch on its parent.  None is a null request: an empty block.
 
@@ -351,10 +320,10 @@ def execute_batch(
     beat = above.beat + (1 if batch is not None and batch.beat else 0)
     time_ms = above.time_ms if batch is None else max(batch.time_ms, above.time_ms)
     place = Place(above.chain_id, height, beat, time_ms, beat // epoch_beats)
-    execution = Execution(read, place, references, above.log_size, parent.lanes, stack)
-    if beat != above.beat:
+    execution = Execution(read, place, references, above.log_size, parent.lanes, stack, at_close)
+    if batch is not None and beat != above.beat:
         assert read_beat(execution.overlay) == above.beat, "the state's beat differs from the header's"
-        execution.run_derived(BEAT_STARTED, BeatStarted(beat))
+        execution.run_derived(BEAT_STARTED, BeatStarted(beat, batch.proposer, batch.view))
         if place.epoch != above.epoch:
             execution.close_epoch(above.epoch)
     items = () if batch is None else batch.items

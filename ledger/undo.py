@@ -24,12 +24,16 @@ def encode_undo(height: int, changes: list[tuple[bytes, bytes | None]]) -> list[
     return puts
 
 
-def list_undo_keys(height: int, undo_keys: bytes) -> list[bytes]:
-    """Return every key to delete when a height leaves the range; `undo_keys` is what `encode_undo` stored for it."""
+def list_changed(undo_keys: bytes) -> list[bytes]:
+    """Return the state keys that a block changed; `undo_keys` is what `encode_undo` stored for its height."""
     keys = decode(undo_keys)
     assert type(keys) is list
-    found = [keyspace.undo(key, height) for key in keys if type(key) is bytes]
-    return [*found, keyspace.undo_keys(height)]
+    return [key for key in keys if type(key) is bytes]
+
+
+def list_undo_keys(height: int, undo_keys: bytes) -> list[bytes]:
+    """Return every key to delete when a height leaves the range; `undo_keys` is what `encode_undo` stored for it."""
+    return [*(keyspace.undo(key, height) for key in list_changed(undo_keys)), keyspace.undo_keys(height)]
 
 
 class StateAt:

@@ -1,7 +1,6 @@
 """What a guard says of an event: allowed or not, with the code, the reason and the numbers that were compared."""
 
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Fact: TypeAlias = int | str | bool
 
@@ -10,8 +9,7 @@ SEVERITIES = (INFO, WARNING, ERROR, CRITICAL)
 """From harmless to gravest.  An allowed verdict may be grave too: it is what AEGIS weighs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A guard's answer.  `code` is stable and for programs, `because` one sentence for people."""
 
     allowed: bool
@@ -36,9 +34,9 @@ def deny(code: str, because: str, **facts: Fact) -> Verdict:
 def graded(verdict: Verdict, severity: str) -> Verdict:
     """Return the verdict with another severity."""
     assert severity in SEVERITIES, severity
-    return replace(verdict, severity=severity)
+    return verdict._replace(severity=severity)
 
 
 def under(verdict: Verdict, policy: str) -> Verdict:
     """Return the verdict with the policy and version that it was given under."""
-    return replace(verdict, policy=policy)
+    return verdict._replace(policy=policy)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from ledger import keyspace
 from ledger.draft import Draft
+from ledger.electorate import lower_weight
 from ledger.events import Delete, Entry, EventType, Put, View, Write
 from ledger.policies import read_policies
 from ledger.primitives.fixed_point import SCALE
@@ -120,20 +121,22 @@ def apply_vouch_given(view: View, entry: Entry[VouchGiven]) -> Iterator[Write]:
     given = (*_list_used(view, entry.author, entry.epoch), Vouch(entry.epoch, entry.body.target))
     yield Put(keyspace.vouches(entry.author), encode_record(_Vouches(given)))
     yield Put(keyspace.vouch(entry.author, entry.body.target), PRESENT)
-    yield from _count(view, entry.body.target, 1)
+    yield from _count(view, entry, 1)
 
 
 def apply_vouch_withdrawn(view: View, entry: Entry[VouchWithdrawn]) -> Iterator[Write]:
     """Forget the vouch; its place stays used for a while."""
     yield Delete(keyspace.vouch(entry.author, entry.body.target))
-    yield from _count(view, entry.body.target, -1)
+    yield from _count(view, entry, -1)
 
 
-def _count(view: View, target: bytes, change: int) -> Iterator[Write]:
+def _count(view: View, entry: Entry[VouchGiven] | Entry[VouchWithdrawn], change: int) -> Iterator[Write]:
+    target = entry.body.target
     standing = read_standing(view, target)
     assert standing is not None, "who is vouched for has a standing"
     draft = Draft(view)
     write_standing(draft, target, replace(standing, vouches=standing.vouches + change))
+    lower_weight(draft, target, entry.epoch)
     yield from draft.writes()
 
 

@@ -38,7 +38,7 @@ from consensus.inputs import (
     TimerFired,
     TimerKind,
 )
-from consensus.messages import decode_signed, encode_signed
+from consensus.messages import Checkpoint, decode_signed, encode_signed, holds
 from consensus.parameters import Parameters
 from consensus.replica import Replica
 from ledger.block import BATCH_BYTES_MAX, Batch, encode_batch
@@ -86,6 +86,7 @@ class ConsensusDriver:
         send: SendFrame,
         request_sync: RequestSync,
         on_stable: Callable[[int], None],
+        on_vote: Callable[[Checkpoint, bytes], None],
         events_max: int,
         batch_wait_ms: int,
     ) -> None:
@@ -102,6 +103,7 @@ class ConsensusDriver:
         self._send = send
         self._request_sync = request_sync
         self._tell_stable = on_stable
+        self._tell_vote = on_vote
         self._events_max = events_max
         self._batch_wait_ms = batch_wait_ms
         self._inputs: deque[Input] = deque()
@@ -126,6 +128,8 @@ class ConsensusDriver:
             return
         signed, batch = decode_signed(frame, self._parameters)
         verify_signed(self._parameters, signed)
+        if holds(signed, Checkpoint):
+            self._tell_vote(signed.message, signed.signature)
         self.put(Received(signed, batch))
 
     def events_arrived(self) -> None:
@@ -251,6 +255,8 @@ class ConsensusDriver:
                     self._vote_log.append([record])
                     persisted = True
                 case Broadcast(signed, batch):
+                    if holds(signed, Checkpoint):
+                        self._tell_vote(signed.message, signed.signature)
                     outgoing.append((None, encode_signed(signed, batch)))
                 case Send(replica, signed, batch):
                     outgoing.append((replica, encode_signed(signed, batch)))

@@ -27,10 +27,12 @@ from ledger.genesis import (
     encode_genesis_file,
     make_policy_values,
 )
+from ledger.nodes import RELAY, VALIDATOR
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.signing import SigningKey
 from node.api_client import ApiClient, ApiProblem, NodeUnreachable
-from node.cli.home import write_client_file
+from node.cli.home import find_home, write_client_file
+from node.cli.nodes import register_node
 from node.cli.output import Output
 from node.clock import now_ms
 from node.config import ApiSection, Config, ConsensusSection, LogSection, NodeSection, P2pSection, render_config
@@ -122,7 +124,7 @@ class Devnet:
         genesis = Genesis(
             allocations=(
                 Allocation(1_000_000 * SCALE, treasury.public),
-                *(Allocation(FLX_EACH * SCALE, key.public) for key in people),
+                *(Allocation(FLX_EACH * SCALE, key.public) for key in (*people, *keys)),
             ),
             beat_ms=BEAT_MS,
             epoch_beats=EPOCH_BEATS,
@@ -240,6 +242,7 @@ def run_devnet(options: DevnetOptions, output: Output) -> int:
         write_client_file(options.folder, devnet.gateway.url, PASSPHRASE)
         output.errors.print(f"[green]five nodes run[/green] after {time.monotonic() - started:.1f} s")
         if is_new:
+            register_nodes(devnet, output)
             load_sample(devnet, options, output)
         _explain(devnet, output)
         if options.once:
@@ -255,6 +258,19 @@ def run_devnet(options: DevnetOptions, output: Output) -> int:
             output.errors.print("[dim]stopping…[/dim]")
             devnet.stop()
     return 0
+
+
+def register_nodes(devnet: Devnet, output: Output) -> None:
+    """Register all members: each operates itself, so its node key is the root key of its account."""
+    home = find_home(str(devnet.folder), devnet.gateway.url)
+    client = ApiClient(devnet.gateway.url)
+    for member in devnet.members:
+        seed = Keystore(member.folder / "data" / "keys").open_seed("node", PASSPHRASE)
+        kind = RELAY if member is devnet.gateway else VALIDATOR
+        result = register_node(home, client, seed, SigningKey(seed), kind)
+        if result["status"] != "final" or result["receipt"]["outcome"] != "applied":
+            raise DevnetFailed(f"{member.name} could not be registered: {result}")
+    output.errors.print(f"[green]{len(devnet.members)} nodes registered[/green], each with a bond of 1,000 FLX")
 
 
 def load_sample(devnet: Devnet, options: DevnetOptions, output: Output) -> None:

@@ -28,6 +28,7 @@ from ledger.receipts import SKIPPED
 from ledger.store import Store
 from ledger.transition import Executed
 from node.block_sync import BlockSync, answer_range
+from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
 from node.clock import BeatClock, monotonic_ms
 from node.config import Config, ConfigInvalid, parse_peers
 from node.consensus_driver import ConsensusDriver
@@ -36,6 +37,7 @@ from node.executor import Executor
 from node.mempool import Mempool
 from node.modules import make_registry
 from node.relay import Relay, SubmissionMalformed
+from node.reporter import Reporter
 from node.services import Services
 from node.vote_log import VoteLog
 from p2p.errors import PeerFault
@@ -134,6 +136,7 @@ class Node:
             on_peer=self._on_peer,
         )
         self.network.handle_requests(BLOCKS_REQUEST, self._answer_blocks)
+        self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
         self.sync = BlockSync(
             chain,
             self.executor,
@@ -145,10 +148,6 @@ class Node:
             installed=self._on_installed,
         )
         self.driver: ConsensusDriver | None = None
-        if is_validator:
-            assert self.me is not None
-            assert vote_log is not None
-            self.driver = self._make_driver(self.me, vote_log)
         self.relay = Relay(
             chain,
             self.mempool,
@@ -156,12 +155,34 @@ class Node:
             broadcast=lambda frame: self._broadcast_events(frame),
             events_arrived=self._events_arrived,
         )
+        self.reporter: Reporter | None = None
+        if is_validator:
+            assert self.me is not None
+            assert vote_log is not None
+            self.reporter = self._make_reporter(self.me)
+            self.driver = self._make_driver(self.me, vote_log, self.reporter)
         self.services = Services(
             chain, self.mempool, self.relay, trio.lowlevel.current_trio_token(), self.status
         )  # fmt: skip
         self.executor.listen(self._on_executed)
 
-    def _make_driver(self, me: int, vote_log: VoteLog) -> ConsensusDriver:
+    def _make_reporter(self, me: int) -> Reporter:
+        async def request(peer: bytes, body: bytes, timeout_s: float) -> bytes:
+            return await self.network.request(peer, CHALLENGE_REQUEST, body, timeout_s, CHALLENGE_BYTES_MAX)
+
+        reporter = Reporter(
+            self.chain,
+            self._key,
+            me,
+            submit=self.relay.submit,
+            is_waiting=lambda event_id: event_id in self.mempool,
+            request=request,
+            connected=self.network.connected,
+        )
+        self.executor.listen(reporter.saw_block)
+        return reporter
+
+    def _make_driver(self, me: int, vote_log: VoteLog, reporter: Reporter) -> ConsensusDriver:
         chain = self.chain
         certificate, height = None, chain.head.height
         while height > 0 and certificate is None:
@@ -196,6 +217,7 @@ class Node:
             send=lambda to, frame: self.network.send(self._validators[to], FrameKind.CONSENSUS, frame),
             request_sync=self.sync.want,
             on_stable=self._on_stable,
+            on_vote=reporter.saw_vote,
             events_max=self.config.consensus.batch_events_max,
             batch_wait_ms=self.config.consensus.batch_wait_ms,
         )
@@ -210,6 +232,8 @@ class Node:
             nursery.start_soon(self._watch_peers)
             if self.driver is not None:
                 await nursery.start(self.driver.run)
+            if self.reporter is not None:
+                nursery.start_soon(self.reporter.run)
             api: ApiServer | None = None
             url = None
             if self.config.api.enabled:
@@ -296,6 +320,9 @@ class Node:
 
     async def _answer_blocks(self, peer: bytes, body: bytes) -> bytes:
         return await trio.to_thread.run_sync(answer_range, self.chain, body)
+
+    async def _answer_challenge(self, peer: bytes, body: bytes) -> bytes:
+        return await trio.to_thread.run_sync(answer_challenge, self.chain, self._key, body)
 
     async def _serve_inbound(self) -> None:
         async for frame in self.network.inbound:

@@ -22,6 +22,7 @@ HOMES = {
     "msgpack": {"ledger/primitives/encoding.py"},
     "ed25519_zebra": {"ledger/primitives/signing.py"},
     "blake3": {"ledger/primitives/lthash.py"},
+    "cryptography": {"node/pqc.py"},
     "numpy": {"ledger/primitives/lthash.py"},
     "nacl": {"node/keystore.py"},
     # The loader is a client of the API, not a part of the server.

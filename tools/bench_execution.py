@@ -176,7 +176,7 @@ def measure(accounts: int, events: int, posts: Path, console: Console, profile: 
                 )
         bench.store.close()
     if profile:
-        pstats.Stats(profiler).sort_stats("cumtime").print_stats(60)
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(60)
     return {name: seconds / counted * 1e6 for name, seconds in spent.items()} | {
         "applied": applied / counted,
         "events": counted,

@@ -38,6 +38,9 @@ class Purpose(StrEnum):
     STATUS = "status"
     BODY = "body"
     KEY_ROTATION = "key-rotation"
+    POLICY_REPORT = "policy-report"
+    NODE_REGISTRATION = "node-registration"
+    NODE_CHALLENGE = "node-challenge"
 
 
 class SignatureInvalid(ValueError):

@@ -10,10 +10,11 @@ from ledger.primitives.ids import IdInvalid
 from ledger.proofs import ProofInvalid
 from ledger.store import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
-from node.cli import operate, people, verify
+from node.cli import nodes, operate, people, policy, verify
 from node.cli.home import UsageError
 from node.cli.output import Output
 from node.config import ConfigInvalid
+from node.dry_run import DryRunFailed
 from node.keystore import KeystoreError
 from node.replay import ReplayFailed
 
@@ -43,8 +44,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     operate.add_commands(commands, shared)
+    nodes.add_commands(commands, shared)
     people.add_commands(commands, shared)
     verify.add_commands(commands, shared)
+    policy.add_commands(commands, shared)
     return parser
 
 
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ConfigInvalid, GenesisInvalid, IdInvalid, KeystoreError) as error:
         output.error(str(error))
         return 2
-    except (NodeUnreachable, ProofInvalid, ReplayFailed, StoreDamaged, StoreLocked) as error:
+    except (DryRunFailed, NodeUnreachable, ProofInvalid, ReplayFailed, StoreDamaged, StoreLocked) as error:
         output.error(str(error))
         return 1
 

@@ -178,10 +178,12 @@ def test_other_rules_have_another_root() -> None:
 
     stack = REGISTRY.stack
 
-    assert Registry(reversed(rules), stack).compute_root() == REGISTRY.compute_root()
-    assert Registry(without_a_guard, stack).compute_root() != REGISTRY.compute_root()
-    assert Registry(rules[1:], stack).compute_root() != REGISTRY.compute_root()
-    assert Registry(rules).compute_root() != REGISTRY.compute_root()
+    at_close = REGISTRY.at_close
+    assert Registry(reversed(rules), stack, at_close).compute_root() == REGISTRY.compute_root()
+    assert Registry(without_a_guard, stack, at_close).compute_root() != REGISTRY.compute_root()
+    assert Registry(rules[1:], stack, at_close).compute_root() != REGISTRY.compute_root()
+    assert Registry(rules, None, at_close).compute_root() != REGISTRY.compute_root()
+    assert Registry(rules, stack).compute_root() != REGISTRY.compute_root()
 
 
 @pytest.mark.parametrize("kind", REGISTRY.all(), ids=lambda kind: kind.name)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.ledger.world import World
+from tests.social.assembly import Assembly, Plants
 
 
 @pytest.fixture
@@ -13,3 +14,24 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path / "ledger")
     yield world
     world.close()
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Assembly]:
+    town = Assembly(tmp_path / "ledger")
+    yield town
+    town.assert_conserved()
+    town.close()
+
+
+@pytest.fixture
+def plants() -> Plants:
+    return Plants()
+
+
+@pytest.fixture
+def planted(tmp_path: Path, plants: Plants) -> Iterator[Assembly]:
+    town = Assembly(tmp_path / "ledger", registry=plants.registry)
+    yield town
+    town.assert_conserved()
+    town.close()

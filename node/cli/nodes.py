@@ -1,0 +1,93 @@
+"""Commands for who runs a node: register it with its bond, retire it, take the bond back."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ledger.genesis import compute_chain_id, decode_genesis_file
+from ledger.nodes import NO_GROUP, NODE_KINDS, RELAY, VALIDATOR, registration_message
+from ledger.primitives.hashing import tagged_hash
+from ledger.primitives.ids import compute_account_id
+from ledger.primitives.signing import Purpose, SigningKey
+from node.api_client import ApiClient
+from node.cli.home import Home, UsageError, find_home
+from node.cli.output import Output, outcome
+from node.cli.people import print_receipt, sign_prepared
+from node.config import load_config
+from node.keystore import Keystore
+from node.pqc import PQC_SCHEME, compute_pqc_key_hash, compute_pqc_public_key
+
+
+def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
+    """Declare the commands of this file."""
+    summary = "Register a node and lock its bond of 1,000 FLX, retire it, or take the bond back."
+    command: argparse.ArgumentParser = commands.add_parser("node", help=summary, description=summary, parents=[shared])
+    command.set_defaults(run=run_node_command)
+    command.add_argument("action", choices=("register", "retire", "release"))
+    command.add_argument("folder", type=Path, help="the node's folder, with node.toml and its key")
+    command.add_argument("--as", dest="key", metavar="NAME", help="the operator's wallet key (default: the node's own)")
+    command.add_argument("--kind", choices=NODE_KINDS, help="default: validator where the genesis has it, else relay")
+    command.add_argument("--group", default="", help="name of the operator group that the node is of")
+    command.add_argument(
+        "--home", help="folder with client.json, wallet and genesis (default: build/devnet or ~/.atlas)"
+    )
+    command.add_argument("--url", help="a node's API, e.g. http://127.0.0.1:8080 (default: from client.json)")
+
+
+def run_node_command(given: argparse.Namespace, output: Output) -> int:
+    home = find_home(given.home, given.url)
+    config = load_config(given.folder / "node.toml")
+    passphrase = home.read_passphrase("Passphrase of the node's key: ")
+    seed = Keystore(config.data_folder / "keys").open_seed(config.node.key, passphrase)
+    genesis = decode_genesis_file(config.genesis_file.read_bytes())
+    if compute_chain_id(genesis) != compute_chain_id(home.read_genesis()):
+        raise UsageError(f"{config.genesis_file}: the node is of another network than {home.folder}")
+    node = SigningKey(seed)
+    signer = node if given.key is None else home.open_key(given.key)
+    client = ApiClient(home.url)
+    if given.action != "register":
+        kind = "infra.NodeRetired" if given.action == "retire" else "infra.NodeBondReleased"
+        return _show(_submit(home, client, signer, kind, {"node": node.public.hex()}), output)
+    kind = given.kind or (VALIDATOR if node.public in genesis.validators else RELAY)
+    code = _show(register_node(home, client, seed, signer, kind, given.group), output)
+    if code == 0 and signer.public != node.public and not output.as_json:
+        output.line(
+            "[dim]a validator's reports are signed by its node key: let it, with AppKeyGranted for the scope "
+            '"nodes"[/dim]'
+        )
+    return code
+
+
+def register_node(
+    home: Home, client: ApiClient, seed: bytes, signer: SigningKey, kind: str, group: str = ""
+) -> dict[str, Any]:
+    """Register the node of a seed for the signer's account; return the API's result, final or refused."""
+    node, chain_id = SigningKey(seed), compute_chain_id(home.read_genesis())
+    message = registration_message(compute_account_id(chain_id, signer.public), node.public)
+    body = {
+        "group": (tagged_hash("atlas/operator-group", group.encode()) if group else NO_GROUP).hex(),
+        "kind": kind,
+        "node": node.public.hex(),
+        "pqc_key": compute_pqc_key_hash(compute_pqc_public_key(seed)).hex(),
+        "pqc_scheme": PQC_SCHEME,
+        "proof": node.sign(chain_id, Purpose.NODE_REGISTRATION, message).hex(),
+    }
+    return _submit(home, client, signer, "infra.NodeRegistered", body)
+
+
+def _submit(home: Home, client: ApiClient, signer: SigningKey, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    prepared = client.post("/events/prepare", {"type": kind, "key": signer.public.hex(), "body": body})
+    answer = client.post("/events?wait=final", {"events": [sign_prepared(home, signer, prepared)]})
+    result: dict[str, Any] = answer["results"][0]
+    return result
+
+
+def _show(result: dict[str, Any], output: Output) -> int:
+    applied = result["status"] == "final" and result["receipt"]["outcome"] == "applied"
+    if output.document(result):
+        return 0 if applied else 1
+    if result["status"] != "final":
+        output.line(f"{outcome(result['status'])} {result['event_id']}")
+        return 1
+    print_receipt(result["receipt"], output)
+    return 0 if applied else 1
