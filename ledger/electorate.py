@@ -82,8 +82,8 @@ def enroll(draft: Draft, account_id: bytes, from_epoch: int, weight: int) -> Non
 def lower_weight(draft: Draft, account_id: bytes, epoch: int) -> None:
     """Take into account that something which stood behind an account was taken back in `epoch`."""
     kept, standing = list_weights(draft, account_id), read_standing(draft, account_id)
-    if not kept or standing is None:
-        return
+    if not kept or standing is None or kept[-1].from_epoch <= epoch - ELECTORATE_EPOCHS:
+        return  # who has left the electorate does not come back by this
     bond = read_balance(draft, FLX, compute_bond_account(account_id))
     y = compute_sybil_multiplier(standing, bond, epoch, read_policies(draft))
     weight = compute_weight(standing.s_chr, y)

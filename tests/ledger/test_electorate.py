@@ -14,11 +14,15 @@ from ledger.electorate import (
     encode_held,
     enroll,
     list_weights,
+    lower_weight,
     read_held,
     read_mass,
     read_weight,
 )
+from ledger.policies import compute_genesis_policies
 from ledger.primitives.fixed_point import SCALE
+from ledger.standing import open_standing
+from ledger.tokens import FLX, compute_bond_account, issue
 
 ACCOUNTS = tuple(bytes([number]) * 32 for number in range(4))
 
@@ -72,7 +76,7 @@ def test_weights_of_held_epochs_and_their_sum_are_those_of_a_full_history(
             case "settle" if epoch not in opened and model.last_epoch(account) < epoch:  # an epoch begins with it
                 enroll(draft, account, epoch, number)
                 model.set(account, epoch, number)
-            case "lower" if model.weights.get(account):
+            case "lower" if model.read(account, epoch):
                 lowered = model.weights[account][-1][1] * number // 100
                 enroll(draft, account, epoch, lowered)
                 model.set(account, epoch, lowered)
@@ -124,6 +128,20 @@ def test_whoever_was_not_settled_for_long_is_not_counted() -> None:
 
     assert (read_weight(draft, ACCOUNTS[0], last), read_mass(draft, last)) == (SCALE, SCALE)
     assert (read_weight(draft, ACCOUNTS[0], last + 1), read_mass(draft, last + 1)) == (0, 0)
+
+
+def test_who_has_left_the_electorate_does_not_come_back_by_taking_a_bond_back() -> None:
+    draft, account = Draft(Nothing()), ACCOUNTS[0]
+    for key, value in compute_genesis_policies({}):
+        draft.put(key, value)
+    open_standing(draft, account, 0, founder=True)
+    issue(draft, FLX, compute_bond_account(account), 50 * SCALE)  # half of what a full bond is
+    enroll(draft, account, 0, SCALE)
+
+    lower_weight(draft, account, ELECTORATE_EPOCHS)
+    assert (read_weight(draft, account, ELECTORATE_EPOCHS), read_mass(draft, ELECTORATE_EPOCHS)) == (0, 0)
+    lower_weight(draft, account, ELECTORATE_EPOCHS - 1)
+    assert 0 < read_weight(draft, account, ELECTORATE_EPOCHS - 1) < SCALE
 
 
 def test_a_weight_is_never_above_one() -> None:
