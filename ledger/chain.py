@@ -40,6 +40,8 @@ from ledger.undo import UNDO_BLOCKS, encode_undo, list_undo_keys
 
 FORMAT = 2
 REFERENCES_CACHED = 4_096
+CACHED_KEYS_MAX = 65_536
+"""How many values of the state execution keeps at hand; when it is full, it begins anew."""
 CHECKED_BLOCKS = 512
 """At start the newest this many blocks are compared with their headers; `atlas verify` replays all."""
 
@@ -75,6 +77,7 @@ class Chain:
         self.chain_id = compute_chain_id(genesis)
         self.validators_hash = compute_validators_hash(genesis.validators)
         self._references: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
+        self._cached: dict[bytes, bytes | None] = {}  # of the store, as the last commit left it
         self._undo_floor = 0
         if next(store.iterate(b"", b"\xff"), None) is None:
             self._write_genesis()
@@ -137,7 +140,7 @@ class Chain:
             checked,
             Parent(self.head.header, self.head.hash, self._lanes),
             epoch_beats=self.genesis.epoch_beats,
-            read=self.store.get,
+            read=self._read_state,
             read_log_node=self.read_log_node,
             references=self.references,
             stack=self.registry.stack,
@@ -178,10 +181,23 @@ class Chain:
         puts.extend((keyspace.payload(content_hash), data) for content_hash, data in executed.payloads)
         floor = self._prune(height, puts, deletes)
         self.store.write(puts, deletes)
+        cached = self._cached
+        for key, _, after in executed.changes:
+            if key in cached:
+                cached[key] = after
         self._undo_floor = floor
         self._lanes = executed.lanes
         self._remember(height, executed.hash, header.beat)
         self.head = Head(height, executed.hash, header)
+
+    def _read_state(self, key: bytes) -> bytes | None:
+        cached = self._cached
+        if key in cached:
+            return cached[key]
+        if len(cached) >= CACHED_KEYS_MAX:
+            cached.clear()
+        value = cached[key] = self.store.get(key)
+        return value
 
     def write_certificate(self, height: int, certificate: bytes, *, sync: bool = False) -> None:
         """Keep a block's certificate.  Usually not synced: it can be fetched again from any peer."""

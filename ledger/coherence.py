@@ -116,12 +116,9 @@ def compute_echo(words: Sequence[str]) -> bytes:
     if not words:
         return NO_ECHO
     last = max(1, len(words) - SHINGLE_TOKENS + 1)
-    least = [b"\xff" * 8] * ECHO_BYTES
-    for at in range(last):
-        shingle = "\n".join(words[at : at + SHINGLE_TOKENS]).encode()
-        digest = hashlib.blake2b(shingle, digest_size=8 * ECHO_BYTES, person=b"atlas/echo").digest()
-        least = [min(low, digest[8 * place : 8 * place + 8]) for place, low in enumerate(least)]
-    return bytes([low[-1] for low in least])
+    shingles = ["\n".join(words[at : at + SHINGLE_TOKENS]).encode() for at in range(last)]
+    hashes = [hashlib.blake2b(each, digest_size=8 * ECHO_BYTES, person=b"atlas/echo").digest() for each in shingles]
+    return bytes([min([each[start : start + 8] for each in hashes])[-1] for start in range(0, 8 * ECHO_BYTES, 8)])
 
 
 def compute_overlap(echo: bytes, others: Sequence[bytes]) -> int:

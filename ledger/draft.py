@@ -1,20 +1,13 @@
 """A draft: writes on top of a view that are seen by later reads, and kept or dropped as one."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, TypeAlias, cast
+from typing import TypeAlias
 
 from ledger import keyspace
 from ledger.events import Delete, Put, View, Write
 
 Change: TypeAlias = tuple[bytes, bytes | None, bytes | None]
 """Key, value before, value after.  Keys of the index are only ever added: they have no value before."""
-
-
-class _Missing:
-    """Says that a table holds nothing under a key, not even that the state has nothing there."""
-
-
-_MISSING: Final = _Missing()
 
 
 class Draft:
@@ -25,8 +18,7 @@ class Draft:
         self._after: dict[bytes, bytes | None] = {}
 
     def get(self, key: bytes) -> bytes | None:
-        value = self._after.get(key, _MISSING)
-        return self._read(key) if value is _MISSING else cast("bytes | None", value)
+        return self._after[key] if key in self._after else self._read(key)
 
     def put(self, key: bytes, value: bytes) -> None:
         self._after[key] = value
@@ -61,9 +53,8 @@ class Overlay:
         self._undigested: dict[bytes, bytes | None] = {}  # of state that was written since the last digest
 
     def get(self, key: bytes) -> bytes | None:
-        found = self._now.get(key, _MISSING)
-        if found is not _MISSING:
-            return cast("bytes | None", found)
+        if key in self._now:
+            return self._now[key]
         value = self._now[key] = self._read(key)
         return value
 

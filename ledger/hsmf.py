@@ -1,7 +1,7 @@
 """The harmonic metrics of an action: how much it dissonates, what that costs, and how coherent it is.
 
 All values are raw integers of 10**-18.  Every metric lies in 0..1; functions are pure and floor once.  Source: DOMAIN
-section 2, with the rules that the decisions 0016 and 0017 keep.
+section 2, with the rules that the decisions 0018 and 0019 keep.
 
     s_res    = beta * (1 - s_chr)**2                       resistance of low standing
     s_flx    = mean of the last day-windows' distance from the golden band

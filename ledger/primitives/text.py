@@ -135,7 +135,8 @@ def tokens(text: Normalised) -> tuple[str, ...]:
         if len(token) == 1 and token.isalpha():
             letters.append(token)
             continue
-        _put_letters(letters, found)
+        if letters:
+            _put_letters(letters, found)
         found.append(token)
     _put_letters(letters, found)
     return tuple(found)
