@@ -13,9 +13,11 @@ from client_api.listing import Page, open_listing, read_page
 from client_api.paging import LIMIT_DEFAULT, hash_filter
 from client_api.shapes import Anchor, account_text, event_text, find_account, parse_event_id
 from ledger import keyspace
+from ledger.draft import Draft
 from ledger.identity import read_account, read_nonce
 from ledger.payloads import decode_payload
 from ledger.primitives.fixed_point import format_decimal
+from ledger.standing import bring_up_to_date, read_standing
 from ledger.state import read_number
 from ledger.tokens import TOKENS, read_balance
 from social.posts import Post, read_post
@@ -223,9 +225,13 @@ async def get_balances(context: Context, query: BalancesQuery, body: None) -> Js
         account_id = find_account(reading.state, query.account)
         if read_account(reading.state, account_id) is None:
             raise AccountUnknown(f"no account {query.account} at height {reading.height}")
+        now = Draft(reading.state)  # an idle account decays when it is next touched: here, for the reader alone
+        standing = read_standing(now, account_id)
+        if standing is not None:
+            bring_up_to_date(now, account_id, standing, reading.header.epoch)
         return {
             "account": account_text(account_id),
-            "balances": {token: format_decimal(read_balance(reading.state, token, account_id)) for token in TOKENS},
+            "balances": {token: format_decimal(read_balance(now, token, account_id)) for token in TOKENS},
             "ledger": reading.anchor(),
         }
 

@@ -13,9 +13,10 @@ from client_api.shapes import account_text, event_text
 from ledger import keyspace
 from ledger.events import SignedEvent
 from ledger.identity import IdentityCreated
+from ledger.primitives.fixed_point import SCALE, parse_decimal
 from ledger.primitives.signing import Purpose, signed_digest
 from ledger.proofs import ProofInvalid, verify_event_proof
-from ledger.tokens import FLX
+from ledger.tokens import FLX, read_balance
 from ledger.transfers import TokensTransferred
 from social.follows import AccountFollowed
 from social.posts import PostPublished, ReplyPublished
@@ -339,6 +340,17 @@ def test_a_profile_shows_what_its_text_says(api: Api, text: str, shown: tuple[st
     assert (profile["handle"], profile["nonce"], profile["following"]) == ("ada", 3, 1)
     assert api.call("getProfile", account="@ada") == profile
     assert api.call("getProfile", account=account_text(world.ada.account)) == profile
+
+
+def test_the_balance_of_who_was_idle_is_shown_as_it_decayed(api: Api) -> None:
+    world, account = api.world, account_text(api.world.ada.account)
+    while world.chain.head.header.epoch < 2:
+        world.execute(beat=True)
+
+    shown = parse_decimal(api.call("getBalances", account=account)["balances"]["FLX"])
+
+    assert read_balance(world.store, FLX, world.ada.account) == 1_000 * SCALE  # nothing was written
+    assert shown == 100 * SCALE + 900 * SCALE * 99 * 99 // 100 // 100
 
 
 def test_balances_are_decimal_texts(api: Api) -> None:
