@@ -65,7 +65,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         command.add_argument("policy", choices=sorted(TRACKS))
         command.add_argument(
             "--set", action="append", default=[], metavar="FIELD=VALUE", dest="changes",
-            help="a whole number as it is stored, or a decimal such as 0.95; may be repeated",
+            help="a value as `atlas policy show` shows it; may be repeated",
         )  # fmt: skip
 
     add("list", "List the policies in force.", run_list)
@@ -282,13 +282,14 @@ def _edit(version: PolicyVersion, changes: list[str]) -> bytes:
 
 def _read_change(policy: str, change: str) -> tuple[str, int | bytes]:
     field, separator, text = change.partition("=")
-    known = {name: default for name, default, _, _ in describe(policy)}
+    known = {name: (default, highest) for name, default, _, highest in describe(policy)}
     if not separator or field not in known:
         raise UsageError(f"--set {change}: expected FIELD=VALUE with a field among {', '.join(known)}")
     try:
-        if type(known[field]) is bytes:
+        default, highest = known[field]
+        if type(default) is bytes:
             return field, bytes.fromhex(text)
-        return field, parse_decimal(text) if "." in text else int(text)
+        return field, parse_decimal(text) if (highest or 0) >= DECIMAL_FROM else int(text)
     except (DecimalInvalid, ValueError) as error:
         raise UsageError(f"--set {change}: {error}") from error
 

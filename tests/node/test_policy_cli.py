@@ -71,14 +71,14 @@ def test_show_gives_values_and_ranges(folder: Path, capsys: pytest.CaptureFixtur
 
 
 def test_diff_tells_what_would_change_and_under_which_id(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = run_json(capsys, "policy", "diff", "energy", "--set", "base_cost=10000.0", "--node", str(folder))
+    found = run_json(capsys, "policy", "diff", "energy", "--set", "base_cost=10000", "--node", str(folder))
 
     assert found["changes"] == [{"field": "base_cost", "before": str(1_000 * SCALE), "after": str(10_000 * SCALE)}]
     assert found["draft"] == compute_policy_id("energy", encode_values("energy", {"base_cost": 10_000 * SCALE})).hex()
 
 
 def test_a_dry_run_gives_the_report_and_a_validators_word(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ("policy", "dry-run", "energy", "--set", "base_cost=10000.0", "--node", str(folder))
+    arguments = ("policy", "dry-run", "energy", "--set", "base_cost=10000", "--node", str(folder))
     found = run_json(capsys, *arguments, "--attest")
     town = make_town(folder / "again")
     expected = run_dry(town.chain, "energy", DEARER)
@@ -98,7 +98,7 @@ def test_a_dry_run_gives_the_report_and_a_validators_word(folder: Path, capsys: 
 
 
 def test_people_read_tables(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["policy", "dry-run", "energy", "--set", "base_cost=10000.0", "--node", str(folder), "--attest"])
+    code = main(["policy", "dry-run", "energy", "--set", "base_cost=10000", "--node", str(folder), "--attest"])
     text = capsys.readouterr().out
 
     assert code == 0
