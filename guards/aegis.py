@@ -1,11 +1,12 @@
 """AEGIS: the guard over all guards.  It sees every verdict, and can only make the outcome stricter.
 
 It vetoes what the others allow when the author is in quarantine, the module is frozen, a verdict is critical, or
-several grave verdicts come together.  A veto drops the event's draft, and leaves two events: the veto, and a rollback
-with the state digest before and after, which are equal.
+several grave verdicts come together; a fault (CIR-302) of the author's in the same epoch is an anomaly that counts as
+one more.  A veto drops the event's draft, and leaves two events: the veto, and a rollback with the state digest before
+and after, which are equal.
 """
 
-from ledger.conduct import is_frozen, is_quarantined
+from ledger.conduct import is_frozen, read_conduct
 from ledger.judgement import Case, Guard
 from ledger.verdict import CRITICAL, ERROR, WARNING, Verdict, allow, deny, graded
 
@@ -16,19 +17,29 @@ ALWAYS_OPEN = frozenset({"identity", "appeals"})
 def decide(case: Case, verdicts: tuple[Verdict, ...]) -> Verdict:
     """Return AEGIS's verdict over those of all guards."""
     entry, module, policy = case.entry, case.kind.module, case.policies.aegis
+    conduct = read_conduct(case.view, entry.author)
     if module not in ALWAYS_OPEN:
-        if is_quarantined(case.view, entry.author, entry.beat):
+        if conduct is not None and entry.beat < conduct.quarantined_until:
             return _veto("AEGIS_ACTOR_QUARANTINED", "The account is in quarantine.", author=entry.author.hex())
         if is_frozen(case.view, module, entry.epoch):
             return _veto("AEGIS_MODULE_FROZEN", "The module is frozen until a later epoch.", module=module)
     passed = [verdict for verdict in verdicts if verdict.allowed]  # what denies needs no veto
     warnings = sum(1 for verdict in passed if verdict.severity == WARNING)
+    faults = conduct.faults if conduct is not None and conduct.epoch == entry.epoch else 0
     errors = sum(1 for verdict in passed if verdict.severity == ERROR) + warnings // policy.warnings_error
+    if errors and faults:
+        errors += 1  # a grave finding counts twice where the author has just sent what made a rule fail
     if any(verdict.severity == CRITICAL for verdict in passed):
         return _veto("AEGIS_CRITICAL", "A finding that was let pass is critical.", errors=errors)
     if errors >= policy.errors_veto:
         return graded(
-            deny("AEGIS_ERRORS_TOGETHER", "Several grave findings come together.", errors=errors, warnings=warnings),
+            deny(
+                "AEGIS_ERRORS_TOGETHER",
+                "Several grave findings come together.",
+                errors=errors,
+                faults=faults,
+                warnings=warnings,
+            ),
             ERROR,
         )
     return allow("AEGIS_CLEAR", "Nothing to add to what the guards say.")
@@ -47,7 +58,12 @@ GUARD = Guard(
     name="aegis",
     version=1,
     purpose="Stops what the other guards let pass together, and what comes from quarantined accounts.",
-    inputs=("the verdicts of all guards", "quarantine of the author", "circuits of the module"),
+    inputs=(
+        "the verdicts of all guards",
+        "quarantine of the author",
+        "circuits of the module",
+        "faults of the author in the epoch",
+    ),
     risk="Without it several doubtful findings pass because none of them denies alone.",
     policy="aegis",
     codes={

@@ -100,6 +100,28 @@ def test_grave_findings_and_warnings_add_up(court: Court, severities: list[str],
     assert found[-1].policy == "aegis@1"
 
 
+@pytest.mark.parametrize(
+    ("faults", "epoch", "severities", "allowed"),
+    [
+        (1, 0, [ERROR], False),
+        (1, 0, [WARNING] * 3, False),
+        (1, 0, [WARNING], True),
+        (2, 0, [], True),
+        (0, 0, [ERROR], True),
+        (1, 9, [ERROR], True),  # of another epoch
+    ],
+)
+def test_a_fault_in_the_epoch_makes_a_grave_finding_one_too_many(
+    court: Court, faults: int, epoch: int, severities: list[str], allowed: bool
+) -> None:
+    court.draft.put(keyspace.conduct(court.people[0]), encode_record(Conduct(epoch, faults, 0, 0)))
+
+    found, verdicts = judge(court, [graded(allow("FOUND", "Found."), severity) for severity in severities])
+
+    assert found == allowed
+    assert verdicts[-1].code == ("AEGIS_CLEAR" if allowed else "AEGIS_ERRORS_TOGETHER")
+
+
 def test_keys_and_appeals_stay_open_in_quarantine_and_in_a_frozen_module(court: Court) -> None:
     court.draft.put(keyspace.conduct(court.people[0]), encode_record(Conduct(0, 0, 64, 1)))
 
