@@ -96,5 +96,5 @@ def apply_to_case(case: Case, profile: GuardProfile) -> Case:
     action = case.action
     if action is not None and action.assessment is not None:
         label = compute_label(action.assessment.hate, action.assessment.offensive, policies.safety)
-        action = replace(action, label=label)
-    return replace(case, policies=policies, action=action)
+        action = action._replace(label=label)
+    return case._replace(policies=policies, action=action)

@@ -3,8 +3,7 @@
 energy charged = base cost * multiplier * weight * (1 + action cost), floored: dissonance costs more.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger import hsmf, keyspace
 from ledger.coherence import Assessment, CoherenceWeights, compute_coherence, compute_overlap
@@ -31,8 +30,7 @@ from ledger.verdict import Fact
 MULTIPLIER_MAX = 10 * SCALE
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """What one event measures before it is judged; raw numbers."""
 
     charge: int  # ATR, in atoms
@@ -142,7 +140,7 @@ def shift_windows(standing: Standing, beat: int) -> Standing:
         return standing
     empty = min(window - standing.window, hsmf.WINDOWS_KEPT) if standing.windows else 1
     windows = (*standing.windows, *(0,) * empty)[-hsmf.WINDOWS_KEPT :]
-    return replace(standing, window=window, windows=windows)
+    return standing._replace(window=window, windows=windows)
 
 
 def record_action(draft: Draft, entry: Entry[Any], standing: Standing, action: Action, policies: Policies) -> None:

@@ -128,7 +128,7 @@ class EventType(Generic[B]):
 
     @property
     def module(self) -> str:
-        return self.name.partition(".")[0]
+        return self.name[: self.name.index(".")]
 
 
 EpochStep: TypeAlias = Callable[[View, int, int], Iterator[tuple[EventType[Any], Any]]]

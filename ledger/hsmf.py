@@ -12,8 +12,8 @@ section 2, with the rules that the decisions 0018 and 0019 keep.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from ledger.primitives.fixed_point import SCALE
 
@@ -33,8 +33,7 @@ WEIGHT_MAX = 20
 """The greatest weight of an action (a proposal); f_atr is its share."""
 
 
-@dataclass(frozen=True, slots=True)
-class Metrics:
+class Metrics(NamedTuple):
     """What one action measured; raw, each in 0..1 but `cost`."""
 
     s_chr: int

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ledger.actions import Action, measure_action, record_action
 from ledger.draft import Change, Draft
@@ -26,8 +26,7 @@ RULE_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, Typ
 """What a faulty rule raises, on every machine alike; the last when a count of a standing leaves its field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """An event before its judges."""
 
     entry: Entry[Any]
@@ -95,9 +94,9 @@ def judge_event(stack: GuardStack, below: View, entry: Entry[Any], kind: EventTy
     try:
         case = _open_case(draft, entry, kind)
         name = f"{kind.name}@{kind.version}"
-        verdicts.extend([_signed(guard(draft, entry), name, PROTOCOL) for guard in kind.guards])
+        _take(verdicts, [guard(draft, entry) for guard in kind.guards], name, PROTOCOL)
         for guard in stack.guards:
-            verdicts.extend(_judged_by(guard, case, guard.judge(case)))
+            _take(verdicts, guard.judge(case), guard.cite, case.policies.cite.get(guard.policy, PROTOCOL))
         if all(verdict.allowed for verdict in verdicts):
             draft.write(kind.apply(draft, entry))
             if case.action is not None and case.standing is not None:
@@ -107,15 +106,17 @@ def judge_event(stack: GuardStack, below: View, entry: Entry[Any], kind: EventTy
             changes = draft.changes()
             for guard in stack.guards:
                 if guard.audit is not None:
-                    verdicts.extend(_judged_by(guard, case, guard.audit(case, changes)))
+                    found = guard.audit(case, changes)
+                    _take(verdicts, found, guard.cite, case.policies.cite.get(guard.policy, PROTOCOL))
     except RULE_ERRORS as error:
         fault = type(error).__name__
         verdicts.append(_fault_verdict(kind, error))
     allowed = all(verdict.allowed for verdict in verdicts)
     vetoed = None
     if stack.meta is not None and stack.decide is not None and case is not None:
-        last = _judged_by(stack.meta, case, (stack.decide(case, tuple(verdicts)),))[0]
-        verdicts.append(last)
+        decided = stack.decide(case, tuple(verdicts))
+        _take(verdicts, (decided,), stack.meta.cite, case.policies.cite.get(stack.meta.policy, PROTOCOL))
+        last = verdicts[-1]
         vetoed = last if allowed and not last.allowed else None
         allowed = allowed and last.allowed
     evidence = {} if case is None or case.action is None else case.action.evidence(case.policies)
@@ -137,15 +138,10 @@ def _open_case(draft: Draft, entry: Entry[Any], kind: EventType[Any]) -> Case:
     return Case(entry, kind, draft, policies, standing, action)
 
 
-def _judged_by(guard: Guard, case: Case, verdicts: Iterable[Verdict]) -> list[Verdict]:
-    policy = case.policies.cite.get(guard.policy, PROTOCOL)
-    return [_signed(verdict, guard.cite, policy) for verdict in verdicts]
-
-
-def _signed(verdict: Verdict, guard: str, policy: str) -> Verdict:
-    return Verdict(
-        verdict.allowed, verdict.code, verdict.because, verdict.facts, verdict.severity, guard, verdict.policy or policy
-    )  # fmt: skip
+def _take(verdicts: list[Verdict], found: Iterable[Verdict], guard: str, policy: str) -> None:
+    """Append what a guard found, with its name and the policy that it judged by."""
+    for allowed, code, because, facts, severity, _, under in found:
+        verdicts.append(Verdict(allowed, code, because, facts, severity, guard, under or policy))
 
 
 def _fault_verdict(kind: EventType[Any], error: Exception) -> Verdict:

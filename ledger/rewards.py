@@ -5,7 +5,7 @@ one epoch into the next: payment, decay, recovery, standing, in that order.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from ledger import keyspace
@@ -120,7 +120,7 @@ def apply_reward_paid(view: View, entry: Entry[RewardPaid]) -> Iterator[Write]:
         if atoms:
             issue(draft, token, body.account, atoms)
     pass_epoch(draft, body.account, body.epoch)
-    write_standing(draft, body.account, start_epoch(replace(standing, s_chr=body.s_chr), body.epoch + 1))
+    write_standing(draft, body.account, start_epoch(standing._replace(s_chr=body.s_chr), body.epoch + 1))
     enroll(draft, body.account, body.epoch + 1, compute_weight(body.s_chr, body.y))
     yield from draft.writes()
 

@@ -6,8 +6,8 @@ are the only callers of `tokens.issue`.
 """
 
 import struct
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from ledger import hsmf, keyspace
 from ledger.draft import Draft
@@ -50,8 +50,7 @@ _HEAD = struct.Struct(">12Q5I4B32s")
 _FOUNDER, _HAS_ITEM = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """An account in the economy.  Sums and counts are of `epoch`, to which all else is brought up too."""
 
     action_beat: int  # of the last action
@@ -150,7 +149,7 @@ def bring_up_to_date(draft: Draft, account_id: bytes, standing: Standing, epoch:
         if after == drifted:
             break
         drifted = after
-    current = start_epoch(replace(standing, s_chr=drifted), epoch)
+    current = start_epoch(standing._replace(s_chr=drifted), epoch)
     write_standing(draft, account_id, current)
     return current
 
@@ -159,8 +158,8 @@ def start_epoch(standing: Standing, epoch: int) -> Standing:
     """Return the standing with nothing done yet in `epoch`."""
     idle = min(epoch - standing.epoch - 1, EPOCHS_AVERAGED)
     past = ((0,) * idle + (standing.actions, *standing.past_actions))[:EPOCHS_AVERAGED]
-    return replace(
-        standing, actions=0, atr_spent=0, endorsements=0, epoch=epoch, past_actions=past, penalties=0, sum_c_holo=0,
+    return standing._replace(
+        actions=0, atr_spent=0, endorsements=0, epoch=epoch, past_actions=past, penalties=0, sum_c_holo=0,
         sum_flx=0, sum_psi=0, sum_res=0,
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Reading the small values of the state: counters and records under the keys of `keyspace`."""
 
-from typing import TypeVar
+from functools import lru_cache
+from typing import TypeVar, cast
 
 from ledger.events import View
 from ledger.primitives.encoding import encode_plain
@@ -8,6 +9,8 @@ from ledger.primitives.records import decode_record
 
 R = TypeVar("R")
 
+RECORDS_CACHED = 4_096
+"""Records of the state that stay decoded; they can't be changed, and nothing but speed depends on it."""
 NUMBER_BYTES = 16
 """A number in the state is an unsigned integer of so many bytes, big-endian."""
 
@@ -34,4 +37,9 @@ def encode_number(number: int) -> bytes:
 def read_record(view: View, key: bytes, kind: type[R]) -> R | None:
     """Return the record stored under `key`, or None."""
     data = view.get(key)
-    return None if data is None else decode_record(kind, data)
+    return None if data is None else cast(R, _decode(kind, data))  # type: ignore[arg-type]
+
+
+@lru_cache(RECORDS_CACHED)
+def _decode(kind: type[object], data: bytes) -> object:
+    return decode_record(kind, data)

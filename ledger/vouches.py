@@ -5,7 +5,7 @@ N * vouches_live_max * vouch_share more.  A place that was used stays used for s
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from ledger import keyspace
@@ -81,7 +81,7 @@ def voucher_has_standing(view: View, entry: Entry[VouchGiven]) -> Verdict:
     standing = read_standing(view, entry.author)
     assert standing is not None, "an author has a standing"
     bond = read_balance(view, FLX, compute_bond_account(entry.author))
-    alone = compute_sybil_multiplier(replace(standing, vouches=0), bond, entry.epoch, policies)
+    alone = compute_sybil_multiplier(standing._replace(vouches=0), bond, entry.epoch, policies)
     facts: dict[str, Fact] = {
         "multiplier": alone, "s_chr": standing.s_chr, "s_chr_min": policies.sybil.vouch_s_chr_min,
     }  # fmt: skip
@@ -135,7 +135,7 @@ def _count(view: View, entry: Entry[VouchGiven] | Entry[VouchWithdrawn], change:
     standing = read_standing(view, target)
     assert standing is not None, "who is vouched for has a standing"
     draft = Draft(view)
-    write_standing(draft, target, replace(standing, vouches=standing.vouches + change))
+    write_standing(draft, target, standing._replace(vouches=standing.vouches + change))
     lower_weight(draft, target, entry.epoch)
     yield from draft.writes()
 
