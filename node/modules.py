@@ -1,6 +1,7 @@
 """The modules whose events this node knows.  Nothing registers itself: a new module is one line here."""
 
 from guards.stack import make_guard_stack
+from guards.text_model import MODEL_VERSION, compute_model_digest
 from ledger import (
     access_seals,
     account_keys,
@@ -17,7 +18,9 @@ from ledger import (
     transfers,
     vouches,
 )
+from ledger.policies import Policies
 from ledger.registry import Registry
+from node.config import ConfigInvalid
 from social import follows, posts, profiles, reactions, reposts
 from social.governance import close, drafts, proposals, reports, votes
 
@@ -34,3 +37,13 @@ MODULES = (
 def make_registry() -> Registry:
     """Return the registry of all event types and guards."""
     return Registry((kind for module in MODULES for kind in module.EVENTS), make_guard_stack(), AT_CLOSE)
+
+
+def verify_safety_model(policies: Policies) -> None:
+    """Make sure that this software judges texts by the model that the network's policy names.  Raises ConfigInvalid."""
+    policy, digest = policies.safety, compute_model_digest()
+    if (policy.model, policy.model_digest) != (MODEL_VERSION, digest):
+        raise ConfigInvalid(
+            f"{policies.cite['safety']} names text model {policy.model} ({policy.model_digest.hex()[:16]}…), this "
+            f"software has model {MODEL_VERSION} ({digest.hex()[:16]}…): install the version that the network runs"
+        )

@@ -22,6 +22,7 @@ from consensus.parameters import Parameters
 from consensus.replica import Replica
 from ledger.chain import Chain
 from ledger.genesis import Genesis, decode_genesis_file
+from ledger.policies import read_policies
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
 from ledger.primitives.signing import Purpose, SigningKey
@@ -36,7 +37,7 @@ from node.consensus_driver import ConsensusDriver
 from node.event_cache import EventCache
 from node.executor import Executor
 from node.mempool import Mempool
-from node.modules import make_registry
+from node.modules import make_registry, verify_safety_model
 from node.relay import Relay, SubmissionMalformed
 from node.reporter import Reporter
 from node.services import Services
@@ -418,7 +419,12 @@ async def run_node(
 
     def open_chain() -> tuple[Chain, VoteLog | None]:
         store = Store(data / "ledger")
-        chain = Chain(store, genesis, make_registry())
+        try:
+            chain = Chain(store, genesis, make_registry())
+            verify_safety_model(read_policies(store))
+        except Exception:
+            store.close()
+            raise
         log = None
         if config.node.role == "validator":
             log = VoteLog.open(data / "votes.log", chain.chain_id)
