@@ -20,5 +20,5 @@ def test_a_node_with_another_text_model_refuses_to_start(tmp_path: Path) -> None
         replace(policies.safety, model=MODEL_VERSION + 1),
         replace(policies.safety, model_digest=bytes(32)),
     ):
-        with pytest.raises(ConfigInvalid, match="safety@1 names text model .* install the version"):
+        with pytest.raises(ConfigInvalid, match=r"safety@1 names text model .* install the version"):
             verify_safety_model(replace(policies, safety=other))
