@@ -7,7 +7,7 @@ CODE := consensus guards ledger node p2p social client-api/client_api
 URL_PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help devnet devnet-fresh test check bench soak contract clean
+.PHONY: help devnet devnet-fresh test check bench soak contract catalogues clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -33,7 +33,7 @@ test: $(READY) check ## Everything that CI runs: static checks, then tests, the 
 	$(BIN)/python -m pytest -m "not network"
 	$(BIN)/python -m pytest -m network
 
-check: $(READY) ## Format, lint, types, import contracts, determinism scan, API contract
+check: $(READY) ## Format, lint, types, import contracts, determinism scan, API contract, catalogues
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -41,9 +41,13 @@ check: $(READY) ## Format, lint, types, import contracts, determinism scan, API 
 	$(BIN)/lint-imports
 	$(BIN)/python tools/zero_sim.py
 	$(BIN)/python -m client_api.openapi | cmp - client-api/openapi.json || { echo "the API changed: run make contract"; exit 1; }
+	$(BIN)/python tools/make_catalogues.py --check
 
 contract: $(READY) ## Write client-api/openapi.json anew
 	$(BIN)/python -m client_api.openapi > client-api/openapi.json
+
+catalogues: $(READY) ## Write docs/events.md, docs/guards.md and docs/policies.md anew
+	$(BIN)/python tools/make_catalogues.py
 
 bench: $(READY) ## Measure a four-validator network under load; writes build/bench.json
 	$(BIN)/python tools/bench.py
