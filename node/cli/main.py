@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ledger.explanation import NotExplained
 from ledger.genesis import GenesisInvalid
 from ledger.primitives.ids import IdInvalid
 from ledger.proofs import ProofInvalid
 from ledger.store import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
-from node.cli import nodes, operate, people, policy, verify
+from node.cli import explain, nodes, operate, people, policy, verify
 from node.cli.home import UsageError
 from node.cli.output import Output
 from node.config import ConfigInvalid
@@ -48,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     people.add_commands(commands, shared)
     verify.add_commands(commands, shared)
     policy.add_commands(commands, shared)
+    explain.add_commands(commands, shared)
     return parser
 
 
@@ -68,7 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, ConfigInvalid, GenesisInvalid, IdInvalid, KeystoreError) as error:
         output.error(str(error))
         return 2
-    except (DryRunFailed, NodeUnreachable, ProofInvalid, ReplayFailed, StoreDamaged, StoreLocked) as error:
+    except (
+        DryRunFailed,
+        NodeUnreachable,
+        NotExplained,
+        ProofInvalid,
+        ReplayFailed,
+        StoreDamaged,
+        StoreLocked,
+    ) as error:
         output.error(str(error))
         return 1
 

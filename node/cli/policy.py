@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ledger import keyspace
 from ledger.chain import Chain
 from ledger.events import View
-from ledger.genesis import decode_genesis_file, decode_policies
+from ledger.genesis import decode_policies
 from ledger.policies import (
     TRACKS,
     PolicyInvalid,
@@ -32,14 +32,13 @@ from ledger.primitives.fixed_point import SCALE, DecimalInvalid, format_decimal,
 from ledger.primitives.ids import IdKind, encode_id
 from ledger.primitives.signing import Purpose
 from ledger.state import read_number
-from ledger.store import Store
+from node.cli.chains import open_chain
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output
 from node.config import load_config
 from node.dry_run import run_dry
 from node.impact import Findings, ImpactReport
 from node.keystore import Keystore
-from node.modules import make_registry
 from social.governance.reports import REPORT_BLOCKS
 
 ROWS_SHOWN = 12
@@ -147,7 +146,7 @@ def run_diff(given: argparse.Namespace, output: Output) -> int:
 def run_dry_run(given: argparse.Namespace, output: Output) -> int:
     if given.node is None:
         raise UsageError("policy dry-run: expected --node FOLDER; a genesis has no blocks to replay")
-    with _open_chain(given.node) as chain:
+    with open_chain(given.node) as chain:
         values = _edit(_read_version(chain.store, given.policy, None), given.changes)
         columns = (TextColumn("trying"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"), TimeElapsedColumn())
         with Progress(*columns, console=output.errors, disable=output.as_json, transient=True) as bar:
@@ -246,21 +245,8 @@ def _open_view(given: argparse.Namespace) -> Generator[View]:
         genesis = find_home(given.home, None).read_genesis()
         yield _Pairs(compute_genesis_policies(decode_policies(genesis)))
         return
-    with _open_chain(given.node) as chain:
+    with open_chain(given.node) as chain:
         yield chain.store
-
-
-@contextmanager
-def _open_chain(folder: Path) -> Generator[Chain]:
-    path = folder / "node.toml"
-    if not path.exists():
-        raise UsageError(f"{path}: no node here; expected a folder that `atlas init` or `atlas devnet` made")
-    config = load_config(path)
-    store = Store(config.data_folder / "ledger")
-    try:
-        yield Chain(store, decode_genesis_file(config.genesis_file.read_bytes()), make_registry())
-    finally:
-        store.close()
 
 
 def _read_version(view: View, policy: str, version: int | None) -> PolicyVersion:
