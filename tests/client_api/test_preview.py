@@ -7,6 +7,7 @@ from client_api import gateway
 from client_api.shapes import account_text
 
 from ledger import transition
+from ledger.conduct import Conduct
 from ledger.events import SignedEvent
 from ledger.judgement import judge_event
 from ledger.primitives.signing import Purpose
@@ -78,7 +79,7 @@ def test_one_function_judges_both() -> None:
 
 
 def test_the_preview_of_a_quarantined_author_shows_the_veto(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("guards.aegis.is_quarantined", lambda view, account, beat: True)
+    monkeypatch.setattr("guards.aegis.read_conduct", lambda view, account: Conduct(0, 0, 2**63, 1))
     person, asked = ask(api, "a post")
 
     prepared = api.call("prepareEvent", asked | {"key": person.key.public.hex()})

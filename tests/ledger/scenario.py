@@ -1,4 +1,4 @@
-"""Two hundred events of every type, some denied, in twenty blocks; prints every header hash.  Takes a folder."""
+"""Events of many types, denied and skipped ones among them, over six epochs that pay; prints each header hash."""
 
 import sys
 from pathlib import Path
@@ -11,15 +11,18 @@ from social.follows import AccountFollowed, AccountUnfollowed
 from social.posts import PostPublished, ReplyPublished
 from social.profiles import HandleClaimed, ProfileUpdated
 from social.reactions import ContentLiked, LikeWithdrawn
-from tests.ledger.world import World, id_of
+from tests.economy.town import EPOCH_BEATS, Town
+from tests.ledger.world import id_of
+
+BLOCKS = 6 * EPOCH_BEATS + 1
 
 
 def main(folder: Path) -> None:
-    world = World(folder)
-    people = [world.ada, world.ben, *(world.person(f"person {number}") for number in range(8))]
+    world = Town(folder, 6, {"sybil": {"bond": 0}, "rewards": {"mass_full": 0}})
+    people = [*world.people, *(world.person(f"person {number}") for number in range(4))]
     posts: list[bytes] = [bytes(32)]
     print(world.chain.head.hash.hex())
-    for block in range(20):
+    for block in range(BLOCKS):
         events: list[SignedEvent] = []
         for number, person in enumerate(people):
             other, post = people[(number + block) % 10], posts[(number * 7 + block) % len(posts)]
@@ -46,7 +49,10 @@ def main(folder: Path) -> None:
                     event = world.sign(person, PostPublished, text=f"Ünï {block} İı", tags=("b", "a", f"t{number}"))
                     posts.append(id_of(event))
             events.append(event)
-        print(world.execute(*events, beat=block % 3 == 0).hash.hex())
+        events.append(
+            world.sign(people[block % 10], ContentLiked, target=posts[-1], nonce=0)
+        )  # of a used nonce: skipped
+        print(world.execute(*events, beat=True).hash.hex())
     world.close()
 
 
