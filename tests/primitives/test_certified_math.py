@@ -245,6 +245,7 @@ def test_the_ends_of_the_domains_hold() -> None:
     assert certified.exp(EXP_MIN - 1) == 0
     assert certified.exp(RAW_MIN) == 0
     assert certified.exp(EXP_MIN) == 1
+    assert certified.exp2(RAW_MIN) == 0
     assert certified.exp(0) == certified.exp2(0) == certified.cos(0) == ONE
     assert certified.ln(ONE) == certified.sin(0) == certified.tanh(0) == certified.erf(0) == 0
     assert certified.sigmoid(0) == SCALE // 2

@@ -1,0 +1,361 @@
+"""Run an economy for hundreds of epochs on the real ledger, and write what came of it.
+
+    python tools/simulate_economy.py [--epochs 500] [--seed 1] [--write]
+
+Real events through the real rules on a real LevelDB: guards, transition, settlement, decay.  No network.  Four kinds
+of people from genesis, and later arrivals: honest (write sometimes, support what they like), lazy (hardly ever act),
+spamming (publish as often as the rules let them), colluding (write a little, support nobody but each other), newcomers
+(honest, join one after the other, bond and grow older), and a farm of accounts without a bond that support the ring.
+
+Epochs are short, so what is counted in beats is scaled in the policies; the day-windows of s_flx are a constant of the
+software and stay as they are.  Prints a table, writes build/economy.json, and with --write docs/economy-*.svg.
+"""
+
+import argparse
+import json
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from ledger import keyspace
+from ledger.authoring import Reference, make_event, sign_event
+from ledger.block import Batch
+from ledger.bonds import BondLocked
+from ledger.chain import Chain
+from ledger.conservation import BALANCE
+from ledger.emission import CHR_SUPPLY_MAX
+from ledger.events import SignedEvent, check_event, compute_event_id
+from ledger.genesis import Allocation, Genesis, make_policy_values
+from ledger.identity import IdentityCreated
+from ledger.payloads import Payload
+from ledger.primitives.fixed_point import SCALE
+from ledger.primitives.ids import compute_account_id
+from ledger.primitives.signing import SigningKey
+from ledger.receipts import APPLIED, Receipt
+from ledger.standing import read_standing
+from ledger.state import decode_number
+from ledger.store import Store
+from ledger.tokens import FLX, TOKENS, read_balance, read_supply
+from ledger.transfers import TokensTransferred
+from node.devnet import SAMPLE
+from node.loader import read_posts
+from node.modules import make_registry
+from social.posts import make_post
+from social.reactions import ContentLiked
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCH_BEATS = 8
+KINDS = {"honest": 40, "lazy": 25, "spamming": 15, "colluding": 20}
+NEWCOMERS, NEWCOMER_EVERY, FARM, FARM_AT = 20, 20, 40, 50
+GROUPS = (*KINDS, "newcomers", "farm")
+POLICIES: dict[str, dict[str, Any]] = {
+    "coherence": {"decay_step_beats": 64},
+    "energy": {"cooldown_beats": 2},
+    "sybil": {"posts_window_beats": 3},
+}
+"""A beat here stands for 64 of a public network, whose epochs have 512."""
+COLOURS = {
+    "honest": "#2a7f3f", "lazy": "#8a8a8a", "spamming": "#c0392b", "colluding": "#8e44ad", "newcomers": "#2471a3",
+    "farm": "#b9770e", "CHR": "#2a7f3f", "FLX": "#2471a3", "RES": "#b9770e", "PSI": "#8e44ad", "limit": "#c0392b",
+}  # fmt: skip
+
+
+class Agent:
+    """Somebody with a key, a habit and recent items."""
+
+    def __init__(self, chain_id: bytes, group: str, number: int) -> None:
+        self.group = group
+        self.key = SigningKey(f"{group} {number}".encode().ljust(32, b"."))
+        self.account = compute_account_id(chain_id, self.key.public)
+        self.nonce = 0
+        self.items: list[bytes] = []
+
+
+class Economy:
+    """A chain with agents on it."""
+
+    def __init__(self, folder: Path, seed: int, policies: dict[str, dict[str, Any]] | None = None) -> None:
+        keys = {
+            (group, number): SigningKey(f"{group} {number}".encode().ljust(32, b"."))
+            for group, count in KINDS.items()
+            for number in range(count)
+        }
+        genesis = Genesis(
+            allocations=tuple(Allocation(1_000 * SCALE, key.public) for key in keys.values()), beat_ms=1_000,
+            epoch_beats=EPOCH_BEATS, name="economy", time_ms=0, policies=make_policy_values(policies or POLICIES),
+            validators=tuple(SigningKey(bytes([number + 1]) * 32).public for number in range(4)),
+        )  # fmt: skip
+        self.registry = make_registry()
+        self.store = Store(folder)
+        self.chain = Chain(self.store, genesis, self.registry)
+        self.draw = random.Random(seed)
+        self.texts = [post.text for post in read_posts(SAMPLE)]
+        self.agents = [Agent(self.chain.chain_id, group, number) for group, number in keys]
+        self.group_of = {agent.account.hex(): agent.group for agent in self.agents}
+        self.waiting: list[SignedEvent] = []
+
+    def sign(self, agent: Agent, body: object, payload: Payload | None = None) -> bytes:
+        """Put an event of an agent's into the next block; return its id."""
+        kind = next(kind for kind in self.registry.all() if kind.body is type(body))
+        agent.nonce += 1
+        head = self.chain.head
+        event = make_event(
+            kind, body, author=agent.account, key=agent.key.public, nonce=agent.nonce,
+            reference=Reference(head.height, head.hash, head.header.beat),
+        )  # fmt: skip
+        signed = sign_event(agent.key, self.chain.chain_id, event, payload)
+        self.waiting.append(signed)
+        return compute_event_id(signed.event)
+
+    def join(self, group: str, number: int) -> Agent:
+        """Let somebody new open an account."""
+        agent = Agent(self.chain.chain_id, group, number)
+        self.agents.append(agent)
+        self.group_of[agent.account.hex()] = group
+        self.sign(agent, IdentityCreated())
+        return agent
+
+    def publish(self, agent: Agent, text: str) -> None:
+        payload = Payload(self.draw.randbytes(16), text)
+        agent.items = [self.sign(agent, make_post(payload, ()), payload), *agent.items][:4]
+
+    def like_some(self, agent: Agent, authors: Sequence[Agent], count: int) -> None:
+        items = [item for author in authors if author is not agent for item in author.items]
+        for item in self.draw.sample(items, min(count, len(items))):
+            self.sign(agent, ContentLiked(item))
+
+    def act(self, agent: Agent) -> None:
+        """Do what this kind of person does in an epoch."""
+        draw = self.draw
+        liked = [each for each in self.agents if each.group in ("honest", "newcomers", "lazy")]
+        match agent.group:
+            case "honest" | "newcomers":
+                if draw.random() < 0.5:
+                    self.publish(agent, draw.choice(self.texts))
+                self.like_some(agent, liked, 3)
+            case "lazy":
+                if draw.random() < 0.05:
+                    self.publish(agent, draw.choice(self.texts))
+                if draw.random() < 0.3:
+                    self.like_some(agent, liked, 1)
+            case "spamming":
+                for _ in range(8):
+                    self.publish(
+                        agent, f"Buy now! https://shop.example/{draw.randrange(9)} buy buy buy cheap cheap cheap"
+                    )
+                self.like_some(agent, [each for each in self.agents if each.group == "spamming"], 10)
+            case "colluding":
+                if draw.random() < 0.5:
+                    self.publish(agent, draw.choice(self.texts))
+                self.like_some(agent, [each for each in self.agents if each.group == "colluding"], 10)
+            case _:  # the farm
+                self.like_some(agent, [each for each in self.agents if each.group == "colluding"], 10)
+
+    def beat(self) -> tuple[Receipt, ...]:
+        """Execute what waits in a block that begins a beat."""
+        events, self.waiting = tuple(self.waiting), []
+        checked = tuple(check_event(self.registry, self.chain.chain_id, each, payload_required=True) for each in events)
+        height = self.chain.head.height + 1
+        return self.chain.execute(Batch(True, height, events, 0, height, 0), checked).receipts
+
+    def run_epoch(self, number: int) -> dict[str, Any]:
+        """Let everybody act in one epoch and close it; return its figures."""
+        fresh: list[Agent] = []
+        if number % NEWCOMER_EVERY == 1 and number // NEWCOMER_EVERY < NEWCOMERS:
+            fresh.append(self.join("newcomers", number // NEWCOMER_EVERY))
+        if number == FARM_AT:
+            fresh += [self.join("farm", each) for each in range(FARM)]
+        receipts: list[Receipt] = []
+        for step in range(EPOCH_BEATS):
+            if step == 1:
+                for agent in self.agents:
+                    self.act(agent)
+            if step == 2 and number == 1:
+                for agent in self.agents:
+                    if agent.group in KINDS:
+                        self.sign(agent, BondLocked(100 * SCALE))
+            if step == 3:
+                for agent in fresh:
+                    if agent.group == "newcomers":  # a friend gives what a bond takes
+                        self.sign(self.agents[0], TokensTransferred(130 * SCALE, agent.account, FLX))
+            if step == 4:
+                for agent in fresh:
+                    if read_balance(self.store, FLX, agent.account) >= 100 * SCALE:
+                        self.sign(agent, BondLocked(100 * SCALE))
+            receipts += self.beat()
+        return self.measure(receipts)
+
+    def measure(self, receipts: list[Receipt]) -> dict[str, Any]:
+        """Return what the epoch that these receipts are of came to; the close is in the first beat of the next."""
+        paid = [each for each in receipts if each.event_type == "economics.RewardPaid"]
+        closed = next((each.inputs for each in receipts if each.event_type == "economics.EmissionEpochClosed"), {})
+        row: dict[str, Any] = {
+            "supply": {token: read_supply(self.store, token) / SCALE for token in TOKENS},
+            "growth": closed.get("growth", SCALE) / SCALE,  # type: ignore[operator]
+            "c_holo": closed.get("network_c_holo", SCALE) / SCALE,  # type: ignore[operator]
+            "chr_issued": closed.get("chr_issued", 0) / SCALE,  # type: ignore[operator]
+            "chr_pool": closed.get("chr_pool", 0) / SCALE,  # type: ignore[operator]
+            "conserved": self.is_conserved(),
+            "denied": sum(1 for each in receipts if each.outcome != APPLIED),
+        }
+        for group in GROUPS:
+            of_group = [each.inputs for each in paid if self.group_of.get(str(each.inputs["account"])) == group]
+            standings = [read_standing(self.store, agent.account) for agent in self.agents if agent.group == group]
+            known = [each.s_chr / SCALE for each in standings if each is not None]
+            row[group] = {
+                "people": len(known),
+                "chr": sum(int(each["chr_author"]) + int(each["chr_endorser"]) for each in of_group) / SCALE,
+                "flx": sum(int(each["flx_author"]) + int(each["flx_endorser"]) for each in of_group) / SCALE,
+                "mass": sum(int(each["mass"]) for each in of_group) / SCALE,
+                "s_chr": sum(known) / len(known) if known else 0.0,
+            }
+        return row
+
+    def is_conserved(self) -> bool:
+        """Whether the balances of every token sum to what was issued less what was burned."""
+        sums = dict.fromkeys(TOKENS, 0)
+        for key, value in self.store.iterate(BALANCE, keyspace.after(BALANCE)):
+            sums[key[2:5].decode()] += decode_number(value)
+        return all(sums[token] == read_supply(self.store, token) for token in TOKENS)
+
+
+def simulate(
+    folder: Path,
+    epochs: int,
+    seed: int,
+    console: Console | None = None,
+    policies: dict[str, dict[str, Any]] | None = None,
+) -> tuple[list[dict[str, Any]], bytes]:
+    """Return the figures of each epoch, and the state digest at the end."""
+    economy = Economy(folder, seed, policies)
+    rows = [
+        economy.run_epoch(number)
+        for number in track(range(1, epochs + 1), "epochs", console=console, disable=console is None)
+    ]
+    digest = economy.chain.head.header.state_digest
+    economy.store.close()
+    return rows, digest
+
+
+def summarise(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return a row for each group: people, CHR and FLX a head; shares of pay, of the pools and of mass; s_chr."""
+    chr_all, mass_all = (sum(row[group][name] for row in rows for group in GROUPS) or 1 for name in ("chr", "mass"))
+    pools = sum(row["chr_pool"] for row in rows) or 1
+    table: list[tuple[str, ...]] = []
+    for group in GROUPS:
+        people = rows[-1][group]["people"]
+        of_group = {name: sum(row[group][name] for row in rows) for name in ("chr", "flx", "mass")}
+        table.append(
+            (
+                group, str(people),
+                f"{of_group['chr'] / max(people, 1):,.0f}", f"{of_group['flx'] / max(people, 1):,.1f}",
+                f"{of_group['chr'] / chr_all:.2%}", f"{of_group['chr'] / pools:.2%}",
+                f"{of_group['mass'] / mass_all:.2%}", f"{rows[-1][group]['s_chr']:.3f}",
+            )
+        )  # fmt: skip
+    return table
+
+
+def draw_lines(title: str, unit: str, series: dict[str, list[float]]) -> str:
+    """Return an SVG picture of lines over epochs."""
+    wide, high, left, low = 720, 320, 70, 40
+    top = max(max(values) for values in series.values()) or 1.0
+    count = max(len(values) for values in series.values())
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{wide}" height="{high}" fill="#ffffff"/>',
+        f'<text x="{left}" y="18" font-size="14" font-weight="bold">{title}</text>',
+    ]
+    for step in range(5):
+        y = high - low - step * (high - low - 40) / 4
+        parts.append(f'<line x1="{left}" x2="{wide - 130}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{top * step / 4:,.4g}</text>')
+    parts.append(f'<text x="{left}" y="{high - 12}">epoch 1 to {count}; {unit}</text>')
+    for place, name in enumerate(series):
+        colour, values = COLOURS[name], series[name]
+        every = max(1, len(values) // 300)
+        points = " ".join(
+            f"{left + at * (wide - 130 - left) / max(1, count - 1):.1f},"
+            f"{high - low - values[at] / top * (high - low - 40):.1f}"
+            for at in range(0, len(values), every)
+        )
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+        parts.append(f'<text x="{wide - 122}" y="{48 + 18 * place}" fill="{colour}">{name}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def add_up(values: list[float]) -> list[float]:
+    total, sums = 0.0, []
+    for value in values:
+        total += value
+        sums.append(total)
+    return sums
+
+
+def write_pictures(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Write the plots of the report."""
+
+    def earned(group: str) -> list[float]:
+        return [
+            total / max(row[group]["people"], 1)
+            for total, row in zip(add_up([row[group]["chr"] for row in rows]), rows, strict=True)
+        ]
+
+    pictures = {
+        "chr": ("CHR: supply and its bound by decay", "tokens", {
+            "CHR": [row["supply"]["CHR"] for row in rows],
+            "limit": [1_007_477 / 0.005] * len(rows),
+        }),
+        "supplies": ("FLX, RES", "tokens", {
+            token: [row["supply"][token] for row in rows] for token in ("FLX", "RES")
+        }),
+        "earnings": ("CHR earned by a head of each group, added up", "tokens", {
+            group: earned(group) for group in GROUPS
+        }),
+        "standing": ("Mean standing (s_chr) of each group", "0 to 1", {
+            group: [row[group]["s_chr"] for row in rows] for group in GROUPS
+        }),
+    }  # fmt: skip
+    for name, (title, unit, series) in pictures.items():
+        (folder / f"economy-{name}.svg").write_text(draw_lines(title, unit, series), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="write the plots into docs/")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="atlas-economy-") as folder:
+        rows, digest = simulate(Path(folder) / "ledger", options.epochs, options.seed, Console(stderr=True))
+    table = Table(title=f"{options.epochs} epochs, seed {options.seed}, state {digest.hex()[:16]}")
+    for name in ("group", "people", "CHR a head", "FLX a head", "of CHR paid", "of the pools", "of all mass", "s_chr"):
+        table.add_column(name, justify="left" if name == "group" else "right")
+    for each in summarise(rows):
+        table.add_row(*each)
+    console = Console()
+    console.print(table)
+    last = rows[-1]
+    console.print("supplies", {token: round(last["supply"][token], 3) for token in TOKENS})
+    growth = [row["growth"] for row in rows]
+    console.print(f"growth {min(growth):.3f} to {max(growth):.3f}; c_holo at the end {last['c_holo']:.3f}")
+    used = sum(row["chr_issued"] for row in rows) / max(1.0, sum(row["chr_pool"] for row in rows))
+    console.print(
+        f"of the CHR pools {used:.1%} was paid; conserved in every epoch: {all(row['conserved'] for row in rows)}"
+    )
+    console.print(f"highest CHR supply {max(row['supply']['CHR'] for row in rows):,.0f} of {CHR_SUPPLY_MAX // SCALE:,}")
+    build = ROOT / "build"
+    build.mkdir(exist_ok=True)
+    (build / "economy.json").write_text(json.dumps(rows) + "\n")
+    if options.write:
+        write_pictures(rows, ROOT / "docs")
+
+
+if __name__ == "__main__":
+    main()
