@@ -82,14 +82,17 @@ class Weighed:
 
 def weigh_items(
     support: Mapping[bytes, Support], items: Mapping[bytes, Item], policy: CoherencePolicy
-) -> tuple[list[Weighed], int]:
-    """Return the weighed items in order of id, and the weight that perfect items of this mass would have."""
+) -> list[Weighed]:
+    """Return the weighed items in order of id."""
     weighed: list[Weighed] = []
-    perfect = 0
     for item_id in sorted(support):
         item, received = items[item_id], support[item_id]
         eligibility = compute_eligibility(item.coherence, policy.tau_min, policy.tau_max)
-        mass = received.mass
-        weighed.append(Weighed(item_id, item, received, eligibility, eligibility * item.coherence * item.c_holo * mass))
-        perfect += mass * SCALE**3
-    return weighed, perfect
+        weight = eligibility * item.coherence * item.c_holo * received.mass
+        weighed.append(Weighed(item_id, item, received, eligibility, weight))
+    return weighed
+
+
+def compute_full_weight(mass: int) -> int:
+    """Return the weight of perfect items, all of whose properties are 1, that got this mass, raw."""
+    return mass * (MASS_SCALE // SCALE) * SCALE**3

@@ -68,7 +68,9 @@ class RewardsPolicy:
     flx_fraction: Annotated[int, Between(SCALE // 100, SCALE // 5)] = SCALE // 10  # of the CHR pool
     growth_slope: Annotated[int, Between(0, 2 * SCALE)] = SCALE
     growth_target: Share = 70 * SCALE // 100
-    mass_full: Annotated[int, Between(0, 10**6 * SCALE)] = 10 * SCALE  # of all support, from which the pools are whole
+    mass_full: Annotated[int, Between(0, 10**6 * SCALE)] = (
+        10 * SCALE
+    )  # of all mass held, from which the pools are whole
     psi_delta: Annotated[int, Between(0, SCALE // 10)] = SCALE // 10
     reserve_share: Annotated[int, Between(SCALE // 20, 3 * SCALE // 10)] = SCALE // 10
     reserve_target: Annotated[int, Between(0, SCALE // 2)] = SCALE // 5  # of the FLX supply

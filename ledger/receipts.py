@@ -2,15 +2,22 @@
 
 Outcomes: "applied" (all guards allowed it), "denied" (a guard denied it: no effect but this receipt and the nonce),
 "skipped" (it was not this account's next event, or had expired: no effect at all).
+
+A receipt is a canonical map of its fields, but its verdicts, which most of its bytes would be, are lists:
+
+    [code, guard, policy, facts]                        allowed, severity "info"
+    [code, guard, policy, facts, severity]              allowed, of another severity
+    [code, guard, policy, facts, severity, because]     denied
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from ledger.primitives.encoding import EncodingError, Value, decode, encode_plain
-from ledger.verdict import Fact, Verdict
+from ledger.verdict import INFO, SEVERITIES, Fact, Verdict
 
-RECEIPT_VERSION = 1
+RECEIPT_VERSION = 2
 APPLIED, DENIED, SKIPPED = "applied", "denied", "skipped"
 
 
@@ -41,10 +48,8 @@ _RECEIPT_MEMBERS: dict[str, type[Any]] = {
     "height": int, "index": int, "inputs": dict, "log_index": int, "modules": list, "outcome": str, "verdicts": list,
     "version": int,
 }  # fmt: skip
-_ALLOWED_MEMBERS: dict[str, type[Any]] = {
-    "allowed": bool, "code": str, "facts": dict, "guard": str, "policy": str, "severity": str,
-}  # fmt: skip
-_DENIED_MEMBERS: dict[str, type[Any]] = {**_ALLOWED_MEMBERS, "because": str}
+_VERDICT_PARTS = (str, str, str, dict, str, str)
+_ALLOWED_PARTS, _GRADED_PARTS, _DENIED_PARTS = 4, 5, 6
 
 
 def encode_receipt(receipt: Receipt) -> bytes:
@@ -98,30 +103,30 @@ def _facts(facts: dict[str, Any]) -> dict[str, Fact]:
 
 
 def _sorted_facts(facts: dict[str, Fact]) -> Value:
+    if len(facts) < 2:
+        return cast(Value, facts)
     names = sorted(facts)
     return cast(Value, facts) if names == list(facts) else {name: facts[name] for name in names}
 
 
 def _verdict_to_plain(verdict: Verdict) -> Value:
-    plain: dict[str, Value] = {"allowed": verdict.allowed}
-    if not verdict.allowed:
-        plain["because"] = verdict.because
-    plain["code"] = verdict.code
-    plain["facts"] = _sorted_facts(verdict.facts)
-    plain["guard"] = verdict.guard
-    plain["policy"] = verdict.policy
-    plain["severity"] = verdict.severity
-    return plain
+    allowed, code, because, facts, severity, guard, policy = verdict
+    if not allowed:
+        return [code, guard, policy, _sorted_facts(facts), severity, because]
+    if severity != INFO:
+        return [code, guard, policy, _sorted_facts(facts), severity]
+    return [code, guard, policy, _sorted_facts(facts)]
 
 
 def _verdict_from_plain(plain: Any) -> Verdict:
-    is_allowed = _allows(plain)
-    members = _members(plain, _ALLOWED_MEMBERS if is_allowed else _DENIED_MEMBERS)
-    return Verdict(
-        is_allowed, members["code"], members.get("because", ""), _facts(members["facts"]), members["severity"],
-        members["guard"], members["policy"],
-    )  # fmt: skip
-
-
-def _allows(plain: Any) -> bool:
-    return type(plain) is dict and cast("dict[str, Any]", plain).get("allowed") is True
+    parts: Sequence[Any] = cast("Sequence[Any]", plain if type(plain) is list else [])
+    if not _ALLOWED_PARTS <= len(parts) <= _DENIED_PARTS or any(
+        type(part) is not kind for part, kind in zip(parts, _VERDICT_PARTS, strict=False)
+    ):
+        raise EncodingError(f"receipt: expected a verdict of 4 to 6 parts with their types, got {plain!r}")
+    code, guard, policy, facts = parts[:_ALLOWED_PARTS]
+    severity = parts[_ALLOWED_PARTS] if len(parts) > _ALLOWED_PARTS else INFO
+    because = parts[_GRADED_PARTS] if len(parts) > _GRADED_PARTS else ""
+    if severity not in SEVERITIES or (len(parts) == _GRADED_PARTS and severity == INFO):
+        raise EncodingError(f"receipt: expected one of {SEVERITIES}, the usual one left out, got {severity!r}")
+    return Verdict(len(parts) < _DENIED_PARTS, code, because, _facts(facts), severity, guard, policy)

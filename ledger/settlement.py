@@ -18,7 +18,7 @@ from ledger.emission import CHR_EPOCH_MAX, Emission, cap_payment, cut_to_supply,
 from ledger.endorsements import Given, read_endorsements
 from ledger.events import EventType, View
 from ledger.items import Item, is_payable, read_item
-from ledger.masses import MASS_SCALE, Endorser, Weighed, compute_support, weigh_items
+from ledger.masses import MASS_SCALE, Endorser, Weighed, compute_full_weight, compute_support, weigh_items
 from ledger.nod import NodPlan, list_nod_events, plan_nod, read_operator_groups
 from ledger.policies import Policies, read_policies
 from ledger.primitives.fixed_point import SCALE
@@ -150,13 +150,13 @@ def plan_epoch(view: View, closed: int, policies: Policies, *, pay: bool) -> Pla
     active = _read_active(draft, closed, policies)
     items, endorsers = _read_endorsers(draft, active, closed, policies)
     support = compute_support(endorsers, read_operator_groups(view))
-    weighed, perfect = weigh_items(support, {item: items[item] for item in sorted(support)}, policies.coherence)
+    weighed = weigh_items(support, {item: items[item] for item in sorted(support)}, policies.coherence)
     members = _add_authors(draft, active, weighed, closed, policies)
     economy = read_economy(view)
     now = closed + 1  # an alarm freezes until the epoch after the one that it was raised in: one close is not paid
     pools = compute_pools(view, economy, active, policies, pay=pay and not is_frozen(view, "rewards", now))
     shares = _Shares(members, policies)
-    accrued, unearned_flx = _share_out(weighed, perfect, pools, members, policies, shares)
+    accrued, unearned_flx = _share_out(weighed, pools, members, policies, shares)
     paid, excess_flx = _pay_members(draft, members, weighed, shares, pools, closed, policies)
     nod = plan_nod(view, closed, policies, members_spent(active), pay=pay and not is_frozen(view, "nod", now))
     withheld = pools.reserve + unearned_flx + excess_flx
@@ -280,13 +280,16 @@ class _Shares:
 
 def _share_out(
     weighed: list[Weighed],
-    perfect: int,
     pools: Pools,
     members: tuple[Member, ...],
     policies: Policies,
     shares: _Shares,
 ) -> tuple[tuple[RewardAccrued, ...], int]:
-    """Divide both pools over the items; return a record for each, and the FLX that nobody earned."""
+    """Divide both pools over the items; return a record for each, and the FLX that nobody earned.
+
+    A pool is whole for perfect items that got all the mass which the epoch's members hold, given or not: so no group
+    gets a larger share of it than its share of that mass.
+    """
     earns = {member.account: is_earning(member, policies) for member in members}
     median = sorted(each.item.coherence for each in weighed)[(len(weighed) - 1) // 2] if weighed else 0
     endorser_share = policies.rewards.endorser_share
@@ -297,9 +300,10 @@ def _share_out(
         endorsers = each.weight * endorser_share if each.item.coherence > median else 0
         chr_weights += [author, endorsers]
         flx_weights += [share * (SCALE - each.item.s_flx) // SCALE for share in (author, endorsers)]
-    perfect = SCALE * max(perfect, policies.rewards.mass_full * (MASS_SCALE // SCALE) * SCALE**3)
-    chr_shares = allocate(pools.chr, [*chr_weights, perfect - sum(chr_weights)])
-    flx_shares = allocate(pools.flx, [*flx_weights, perfect - sum(flx_weights)])
+    held = max(sum(member.mass for member in members), policies.rewards.mass_full)
+    full = SCALE * compute_full_weight(held)
+    chr_shares = allocate(pools.chr, [*chr_weights, full - sum(chr_weights)])
+    flx_shares = allocate(pools.flx, [*flx_weights, full - sum(flx_weights)])
     accrued: list[RewardAccrued] = []
     for at, each in enumerate(weighed):
         owner = each.item.author

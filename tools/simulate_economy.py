@@ -1,14 +1,15 @@
 """Run an economy for hundreds of epochs on the real ledger, and write what came of it.
 
-    python tools/simulate_economy.py [--epochs 500] [--seed 1] [--write]
+    python tools/simulate_economy.py [--epochs 500] [--seed 1] [--beats 512] [--policy rewards.mass_full=0] [--write]
 
 Real events through the real rules on a real LevelDB: guards, transition, settlement, decay.  No network.  Four kinds
 of people from genesis, and later arrivals: honest (write sometimes, support what they like), lazy (hardly ever act),
 spamming (publish as often as the rules let them), colluding (write a little, support nobody but each other), newcomers
 (honest, join one after the other, bond and grow older), and a farm of accounts without a bond that support the ring.
 
-Epochs are short, so what is counted in beats is scaled in the policies; the day-windows of s_flx are a constant of the
-software and stay as they are.  Prints a table, writes build/economy.json, and with --write docs/economy-*.svg.
+With 512 beats an epoch is that of a public network, and nothing is scaled.  With fewer, what policies count in beats is
+scaled, but the day-windows of s_flx, a constant of the software, stay as they are.  Prints a table, writes
+build/economy.json, and with --write docs/economy-*.svg.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import random
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.progress import track
@@ -50,20 +51,36 @@ from social.posts import make_post
 from social.reactions import ContentLiked
 
 ROOT = Path(__file__).resolve().parent.parent
-EPOCH_BEATS = 8
+EPOCH_BEATS = 512
+SHORT_BEATS = 8
+"""The shortest epoch that has room for what people do in it."""
 KINDS = {"honest": 40, "lazy": 25, "spamming": 15, "colluding": 20}
 NEWCOMERS, NEWCOMER_EVERY, FARM, FARM_AT = 20, 20, 40, 50
 GROUPS = (*KINDS, "newcomers", "farm")
-POLICIES: dict[str, dict[str, Any]] = {
-    "coherence": {"decay_step_beats": 64},
-    "energy": {"cooldown_beats": 2},
-    "sybil": {"posts_window_beats": 3},
+SCALED = {
+    "coherence": {"decay_step_beats": 256},
+    "energy": {"cooldown_beats": 120},
+    "sybil": {"posts_window_beats": 212},
 }
-"""A beat here stands for 64 of a public network, whose epochs have 512."""
+"""What policies count in beats."""
+LEAST = {"decay_step_beats": 64}
 COLOURS = {
     "honest": "#2a7f3f", "lazy": "#8a8a8a", "spamming": "#c0392b", "colluding": "#8e44ad", "newcomers": "#2471a3",
     "farm": "#b9770e", "CHR": "#2a7f3f", "FLX": "#2471a3", "RES": "#b9770e", "PSI": "#8e44ad", "limit": "#c0392b",
 }  # fmt: skip
+
+
+Overrides: TypeAlias = dict[str, dict[str, Any]]
+
+
+def scale_policies(beats: int, overrides: Overrides | None = None) -> Overrides:
+    """Return policies for epochs of this many beats: what they count in beats is shortened, within its legal range."""
+    policies: Overrides = {name: dict(fields) for name, fields in (overrides or {}).items()}
+    if beats < EPOCH_BEATS:
+        for name, fields in SCALED.items():
+            scaled = {field: max(LEAST.get(field, 2), count * beats // EPOCH_BEATS) for field, count in fields.items()}
+            policies[name] = scaled | policies.get(name, {})
+    return policies
 
 
 class Agent:
@@ -80,7 +97,8 @@ class Agent:
 class Economy:
     """A chain with agents on it."""
 
-    def __init__(self, folder: Path, seed: int, policies: dict[str, dict[str, Any]] | None = None) -> None:
+    def __init__(self, folder: Path, seed: int, beats: int, overrides: Overrides | None = None) -> None:
+        self.beats = beats
         keys = {
             (group, number): SigningKey(f"{group} {number}".encode().ljust(32, b"."))
             for group, count in KINDS.items()
@@ -88,7 +106,8 @@ class Economy:
         }
         genesis = Genesis(
             allocations=tuple(Allocation(1_000 * SCALE, key.public) for key in keys.values()), beat_ms=1_000,
-            epoch_beats=EPOCH_BEATS, name="economy", time_ms=0, policies=make_policy_values(policies or POLICIES),
+            epoch_beats=beats, name="economy", time_ms=0,
+            policies=make_policy_values(scale_policies(beats, overrides)),
             validators=tuple(SigningKey(bytes([number + 1]) * 32).public for number in range(4)),
         )  # fmt: skip
         self.registry = make_registry()
@@ -172,7 +191,7 @@ class Economy:
         if number == FARM_AT:
             fresh += [self.join("farm", each) for each in range(FARM)]
         receipts: list[Receipt] = []
-        for step in range(EPOCH_BEATS):
+        for step in range(self.beats):
             if step == 1:
                 for agent in self.agents:
                     self.act(agent)
@@ -202,7 +221,8 @@ class Economy:
             "chr_issued": closed.get("chr_issued", 0) / SCALE,  # type: ignore[operator]
             "chr_pool": closed.get("chr_pool", 0) / SCALE,  # type: ignore[operator]
             "conserved": self.is_conserved(),
-            "denied": sum(1 for each in receipts if each.outcome != APPLIED),
+            "chr_unearned": (closed.get("chr_pool", 0) - closed.get("chr_issued", 0)) / SCALE,  # type: ignore[operator]
+            "denied": count_denials(receipts),
         }
         for group in GROUPS:
             of_group = [each.inputs for each in paid if self.group_of.get(str(each.inputs["account"])) == group]
@@ -225,15 +245,26 @@ class Economy:
         return all(sums[token] == read_supply(self.store, token) for token in TOKENS)
 
 
+def count_denials(receipts: Sequence[Receipt]) -> dict[str, int]:
+    """Return how many events were refused, by the first code that says why."""
+    codes = [
+        next((verdict.code for verdict in each.verdicts if not verdict.allowed), each.outcome)
+        for each in receipts
+        if each.outcome != APPLIED
+    ]
+    return {code: codes.count(code) for code in sorted(set(codes))}
+
+
 def simulate(
     folder: Path,
     epochs: int,
     seed: int,
     console: Console | None = None,
-    policies: dict[str, dict[str, Any]] | None = None,
+    beats: int = SHORT_BEATS,
+    overrides: Overrides | None = None,
 ) -> tuple[list[dict[str, Any]], bytes]:
     """Return the figures of each epoch, and the state digest at the end."""
-    economy = Economy(folder, seed, policies)
+    economy = Economy(folder, seed, beats, overrides)
     rows = [
         economy.run_epoch(number)
         for number in track(range(1, epochs + 1), "epochs", console=console, disable=console is None)
@@ -260,6 +291,17 @@ def summarise(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
             )
         )  # fmt: skip
     return table
+
+
+def compare_with_mass(rows: list[dict[str, Any]], group: str) -> tuple[int, float]:
+    """Return in how many epochs a group's share of the CHR pool was above its share of the mass held, and the highest
+    ratio of the two."""
+    ratios: list[float] = []
+    for row in rows:
+        held = sum(row[each]["mass"] for each in GROUPS)
+        if row[group]["mass"] and row["chr_pool"]:
+            ratios.append(row[group]["chr"] / row["chr_pool"] / (row[group]["mass"] / held))
+    return sum(1 for ratio in ratios if ratio > 1), max(ratios, default=0.0)
 
 
 def draw_lines(title: str, unit: str, series: dict[str, list[float]]) -> str:
@@ -318,6 +360,10 @@ def write_pictures(rows: list[dict[str, Any]], folder: Path) -> None:
         "earnings": ("CHR earned by a head of each group, added up", "tokens", {
             group: earned(group) for group in GROUPS
         }),
+        "pools": ("CHR: the pool of each epoch, and what was paid of it", "tokens", {
+            "limit": [row["chr_pool"] for row in rows],
+            "CHR": [row["chr_issued"] for row in rows],
+        }),
         "standing": ("Mean standing (s_chr) of each group", "0 to 1", {
             group: [row[group]["s_chr"] for row in rows] for group in GROUPS
         }),
@@ -326,15 +372,34 @@ def write_pictures(rows: list[dict[str, Any]], folder: Path) -> None:
         (folder / f"economy-{name}.svg").write_text(draw_lines(title, unit, series), encoding="utf-8")
 
 
+def read_overrides(settings: Sequence[str]) -> Overrides:
+    """Return policies from texts such as "rewards.mass_full=0"."""
+    overrides: Overrides = {}
+    for setting in settings:
+        name, _, rest = setting.partition(".")
+        field, _, number = rest.partition("=")
+        overrides.setdefault(name, {})[field] = int(number)
+    return overrides
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--beats", type=int, default=EPOCH_BEATS, help=f"of an epoch, {SHORT_BEATS} to {EPOCH_BEATS}")
+    parser.add_argument(
+        "--policy", action="append", default=[], metavar="NAME.FIELD=NUMBER", help="a raw value to try; may be repeated"
+    )
     parser.add_argument("--write", action="store_true", help="write the plots into docs/")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="atlas-economy-") as folder:
-        rows, digest = simulate(Path(folder) / "ledger", options.epochs, options.seed, Console(stderr=True))
-    table = Table(title=f"{options.epochs} epochs, seed {options.seed}, state {digest.hex()[:16]}")
+        rows, digest = simulate(
+            Path(folder) / "ledger", options.epochs, options.seed, Console(stderr=True), options.beats,
+            read_overrides(options.policy),
+        )  # fmt: skip
+    table = Table(
+        title=f"{options.epochs} epochs of {options.beats} beats, seed {options.seed}, state {digest.hex()[:16]}"
+    )
     for name in ("group", "people", "CHR a head", "FLX a head", "of CHR paid", "of the pools", "of all mass", "s_chr"):
         table.add_column(name, justify="left" if name == "group" else "right")
     for each in summarise(rows):
@@ -350,6 +415,16 @@ def main() -> None:
         f"of the CHR pools {used:.1%} was paid; conserved in every epoch: {all(row['conserved'] for row in rows)}"
     )
     console.print(f"highest CHR supply {max(row['supply']['CHR'] for row in rows):,.0f} of {CHR_SUPPLY_MAX // SCALE:,}")
+    for group in ("colluding", "spamming"):
+        above, highest = compare_with_mass(rows, group)
+        console.print(
+            f"{group}: share of the pool / share of mass held: above 1 in {above} epochs, at most {highest:.2f}"
+        )
+    denied: dict[str, int] = {}
+    for row in rows:
+        for code, count in row["denied"].items():
+            denied[code] = denied.get(code, 0) + count
+    console.print("denied an epoch", {code: round(denied[code] / len(rows), 1) for code in sorted(denied)})
     build = ROOT / "build"
     build.mkdir(exist_ok=True)
     (build / "economy.json").write_text(json.dumps(rows) + "\n")

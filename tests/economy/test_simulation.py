@@ -33,6 +33,7 @@ def test_a_ring_gets_no_more_than_its_mass_and_a_farm_nothing(economy: ModuleTyp
         of_pools, of_mass = (sum(row[group][name] for row in rows) for name in ("chr", "mass"))
         if group in ("colluding", "spamming"):  # whom nobody else supports
             assert of_pools / pools <= of_mass / mass
+            assert economy.compare_with_mass(rows, group)[0] == 0
     assert sum(row["farm"]["chr"] + row["farm"]["flx"] + row["farm"]["mass"] for row in rows) == 0
     assert sum(row["honest"]["chr"] for row in rows) / 40 > sum(row["lazy"]["chr"] for row in rows) / 25 > 0
     assert max(row["supply"]["CHR"] for row in rows) <= 1_007_477 / 0.005

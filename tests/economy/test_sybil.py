@@ -94,6 +94,26 @@ def test_better_form_does_not_lift_a_ring_above_its_share_of_mass(tmp_path: Path
     assert earned <= int(closed["chr_pool"]) // 2
 
 
+def test_a_ring_gains_nothing_from_mass_that_others_hold_and_do_not_give(tmp_path: Path) -> None:
+    """The honest write and support nobody: what their mass could have earned is withheld, not given to the ring."""
+    town = Town(tmp_path / "idle", 60)
+    ring, honest = town.people[:20], town.people[20:]
+    town.beat(*(town.sign(each, BondLocked, atoms=100 * SCALE) for each in town.people))
+    posts = [town.post(each, number) for number, each in enumerate(town.people)]
+    town.beat(*posts)
+    town.execute(*(town.sign(each, ContentLiked, target=id_of(posts[(at + 1) % 20])) for at, each in enumerate(ring)))
+
+    receipts = town.close_epoch()
+
+    closed = by_type(receipts, "economics.EmissionEpochClosed")[0].inputs
+    found = payments(receipts)
+    attackers = {each.account.hex() for each in ring}
+    assert {each.account.hex() for each in honest} <= set(found)
+    held = {account: int(paid["mass"]) for account, paid in found.items()}
+    earned = paid_to(found, attackers, "chr_author", "chr_endorser")
+    assert 0 < earned <= int(closed["chr_pool"]) * sum(held[each] for each in attackers) // sum(held.values())
+
+
 @pytest.mark.parametrize("items", [1, 50])
 def test_splitting_endorsements_over_posts_gains_no_more_than_an_atom_for_each(tmp_path: Path, items: int) -> None:
     """Sixteen endorse one author on one post, or on fifty: the author's total differs by at most one atom an item."""
@@ -111,11 +131,11 @@ def test_splitting_endorsements_over_posts_gains_no_more_than_an_atom_for_each(t
 
     def total(count: int) -> tuple[int, int]:
         given = tuple(Given(LIKE, each, author.account) for each in ids[:count])
-        endorsers = [Endorser(fan.account, SCALE - number * 997, given) for number, fan in enumerate(fans)]
+        endorsers = [Endorser(fan.account, 6 * SCALE // 10 - number * 997, given) for number, fan in enumerate(fans)]
         rival = Endorser(author.account, SCALE // 3, (Given(LIKE, b"r" * 32, other.account),))
         support = compute_support([*endorsers, rival], {})
         known = dict.fromkeys(ids[:count], item) | {b"r" * 32: Item(other.account, 1, SCALE, 7 * SCALE // 10, 0, 0, 0)}
-        weighed, perfect = weigh_items(support, known, policies.coherence)
+        weighed = weigh_items(support, known, policies.coherence)
         from ledger.settlement import Pools, _share_out, _Shares  # pyright: ignore[reportPrivateUsage]
 
         draft = Draft(town.store)
@@ -124,7 +144,7 @@ def test_splitting_endorsements_over_posts_gains_no_more_than_an_atom_for_each(t
         )
         shares = _Shares(members, policies)
         pools = Pools(1_007_477 * SCALE, 90_673 * SCALE, 0, SCALE, read_economy(town.store).growth)
-        _share_out(weighed, perfect, pools, members, policies, shares)
+        _share_out(weighed, pools, members, policies, shares)
         return shares.chr_author[author.account], shares.flx_author[author.account]
 
     def _member(draft: Draft, account: bytes) -> Member:

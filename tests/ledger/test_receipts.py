@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from ledger.primitives.encoding import EncodingError, decode, encode
 from ledger.receipts import Receipt, decode_receipt, encode_receipt
-from ledger.verdict import Verdict
+from ledger.verdict import SEVERITIES, Verdict
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 facts = st.dictionaries(texts, st.integers(-(2**63), 2**128 - 1) | texts | st.booleans(), max_size=4)
-allowed = st.builds(Verdict, st.just(True), texts, st.just(""), facts)
-denied = st.builds(Verdict, st.just(False), texts, texts, facts)
+severities = st.sampled_from(SEVERITIES)
+allowed = st.builds(Verdict, st.just(True), texts, st.just(""), facts, severities, texts, texts)
+denied = st.builds(Verdict, st.just(False), texts, texts, facts, severities, texts, texts)
 numbers = st.integers(0, 2**63)
 receipts = st.builds(
     Receipt,
@@ -60,7 +61,15 @@ def edited(**changes: Any) -> bytes:
     return encode({name: value for name, value in (plain | changes).items() if value is not ...})
 
 
-VERDICT: dict[str, Any] = {"allowed": False, "because": "why", "code": "c", "facts": {}}
+def test_a_usual_verdict_takes_no_more_than_its_texts_and_numbers() -> None:
+    plain: Any = decode(
+        encode_receipt(replace(RECEIPT, verdicts=(Verdict(True, "c", "", {"n": 1}, "info", "g", "p"),)))
+    )
+
+    assert plain["verdicts"] == [["c", "g", "p", {"n": 1}]]
+
+
+VERDICT: list[Any] = ["c", "g", "p", {}, "error", "why"]
 
 
 @pytest.mark.parametrize(
@@ -79,11 +88,14 @@ VERDICT: dict[str, Any] = {"allowed": False, "because": "why", "code": "c", "fac
         edited(modules=[1]),
         edited(verdicts={}),
         edited(verdicts=[1]),
-        edited(verdicts=[VERDICT | {"allowed": 1}]),
-        edited(verdicts=[VERDICT | {"allowed": True}]),
-        edited(verdicts=[VERDICT | {"facts": {"x": b""}}]),
-        edited(verdicts=[{"allowed": False, "code": "c", "facts": {}}]),
-        edited(verdicts=[VERDICT | {"more": 1}]),
+        edited(verdicts=[VERDICT[:3]]),
+        edited(verdicts=[[*VERDICT, ""]]),
+        edited(verdicts=[["c", "g", "p", {"x": b""}]]),
+        edited(verdicts=[["c", "g", "p", []]]),
+        edited(verdicts=[["c", "g", 1, {}]]),
+        edited(verdicts=[["c", "g", "p", {}, "info"]]),
+        edited(verdicts=[["c", "g", "p", {}, "mild"]]),
+        edited(verdicts=[["c", "g", "p", {}, "error", 1]]),
     ],
 )
 def test_what_is_no_receipt_is_refused(data: bytes) -> None:
