@@ -119,6 +119,11 @@ class NotReady(ClientError):
     remedy = "Wait until the height advances again; /api/v1/node/status says what is missing."
 
 
+class IntegrityLost(ClientError):
+    code, status, title = "CIR-412", 503, "This node's own ledger or software can't be trusted"
+    remedy = "Ask another node.  Its operator finds what to do in the log and in /api/v1/node/status."
+
+
 class Busy(ClientError):
     code, status, title = "busy", 503, "The node has as much to do as it takes"
     remedy = "Try again shortly."

@@ -60,7 +60,7 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
     status = client.get("/node/status")
     if output.document(status):
         return 0
-    standing = "[green]height advances[/green]" if status["healthy"] else "[red]height stands still[/red]"
+    standing = "[green]height advances[/green]" if status["healthy"] else f"[red]{status['why_unhealthy']}[/red]"
     output.facts(
         [
             ("node", f"{status['name']} ({status['role']}, version {status['version']})"),
@@ -70,6 +70,16 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
             ("waiting events", status["mempool_events"]),
         ]
     )
+    alert = status["alert"]
+    if alert is not None:
+        output.facts(
+            [
+                ("alert", f"[red]{alert['code']}: serves reads only[/red]"),
+                ("found", f"{alert['why']} (height {alert['height']})"),
+                ("seal", alert["seal"]),
+                ("remedy", alert["remedy"]),
+            ]
+        )
     rows = [
         (short(peer["public_key"]), peer["role"], peer["address"], peer["height"], peer["rtt_ms"] or "")
         for peer in status["peers"]
@@ -79,10 +89,10 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
 
 
 def _describe_consensus(status: dict[str, Any]) -> str:
-    if status["replica"] is None:
-        return "follows the validators"
     if status["halted"]:
         return f"[red]stopped voting: {status['halted']}[/red]"
+    if status["replica"] is None:
+        return "follows the validators"
     return f"replica {status['replica']}, view {status['view']}, primary is replica {status['primary']}"
 
 
