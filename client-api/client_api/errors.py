@@ -89,6 +89,26 @@ class AccountUnknown(ClientError):
     remedy = "Create it with an identity.IdentityCreated event (`atlas join`)."
 
 
+class PolicyUnknown(ClientError):
+    code, status, title = "policy-unknown", 404, "There is no such policy"
+    remedy = "Take a name from /api/v1/policies; versions count from 1, as in energy@1."
+
+
+class GuardUnknown(ClientError):
+    code, status, title = "guard-unknown", 404, "There is no such guard"
+    remedy = "Take a name from /api/v1/guards."
+
+
+class ProposalUnknown(ClientError):
+    code, status, title = "proposal-unknown", 404, "There is no such proposal"
+    remedy = "Take an id from /api/v1/proposals; it is that of the event that proposed."
+
+
+class NodeUnknown(ClientError):
+    code, status, title = "node-unknown", 404, "There is no such node in the registry"
+    remedy = "Take a key from /api/v1/nodes; a node is registered with `atlas node register`."
+
+
 class BlockUnknown(ClientError):
     code, status, title = "block-unknown", 404, "There is no block of this height"
     remedy = "Take the newest height from /api/v1/ledger/head."

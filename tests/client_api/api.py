@@ -149,8 +149,8 @@ class Answer:
 class Api:
     """A world, its node, and its API listening on a free port."""
 
-    def __init__(self, folder: Path) -> None:
-        self.world = World(folder / "ledger")
+    def __init__(self, folder: Path, world: World | None = None) -> None:
+        self.world = World(folder / "ledger") if world is None else world
         self.node = FakeNode(self.world.chain)
         self.server = ApiServer(self.node, "127.0.0.1", 0)
         self.url = self.server.start()
