@@ -60,7 +60,7 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
     status = client.get("/node/status")
     if output.document(status):
         return 0
-    standing = "[green]height advances[/green]" if status["healthy"] else f"[red]{status['why_unhealthy']}[/red]"
+    standing = "[green]height advances[/green]" if status["healthy"] else f"[red]{plain(status['why_unhealthy'])}[/red]"
     output.facts(
         [
             ("node", f"{status['name']} ({status['role']}, version {status['version']})"),
@@ -75,9 +75,9 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
         output.facts(
             [
                 ("alert", f"[red]{alert['code']}: serves reads only[/red]"),
-                ("found", f"{alert['why']} (height {alert['height']})"),
+                ("found", f"{plain(alert['why'])} (height {alert['height']})"),
                 ("seal", alert["seal"]),
-                ("remedy", alert["remedy"]),
+                ("remedy", plain(alert["remedy"])),
             ]
         )
     rows = [

@@ -19,13 +19,15 @@ from ledger.tokens import FLX
 from node import modules
 from node import run as run_module
 from node.api_client import ApiClient, ApiProblem
+from node.cli.main import main
 from node.config import ApiSection, Config, NodeSection, P2pSection
+from node.devnet import Devnet, DevnetFailed
 from node.executor import ReplayDiffers
 from node.integrity import CODE, Integrity, WatchedExecutor, compute_seal
 from node.judgement import NULL_PROPOSAL
 from node.run import Node, run_node
 from social.posts import PostPublished
-from tests.client_api.api import event_json
+from tests.client_api.api import Api, event_json
 from tests.ledger.world import VALIDATORS, World, make_genesis
 
 SEED = bytes([200]) * 32
@@ -144,7 +146,7 @@ async def test_it_takes_no_event_and_prepares_none(place: Place) -> None:
 
 
 async def test_other_rules_than_the_chains_leave_the_state_to_be_read(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("ledger.registry.Registry.compute_root", lambda registry: bytes(32))
 
@@ -152,7 +154,11 @@ async def test_other_rules_than_the_chains_leave_the_state_to_be_read(
         status = await ask(client.get, "/node/status")
         feed = await ask(client.get, "/feed")
         await refusal(client.post, "/events", {"events": [place.event]})
+        await ask(main, ["status", "--url", client.url])
+        shown = capsys.readouterr().out
 
+    assert "CIR-412: serves reads only" in shown
+    assert status["alert"]["seal"] in shown
     assert (status["alert"]["what"], status["alert"]["remedy"][:7]) == ("rules", "Install")
     assert len(feed["items"]) == 3
 
@@ -185,6 +191,18 @@ async def test_a_sound_node_has_no_alert(place: Place) -> None:
 
     assert (status["alert"], status["halted"], status["replica"]) == (None, None, 0)
     assert accepted["results"][0]["status"] == "accepted"
+
+
+def test_a_development_network_says_that_it_has_to_be_begun_anew(world: World, tmp_path: Path) -> None:
+    with Api(tmp_path, world) as api:
+        devnet = Devnet(tmp_path / "devnet", api.port)
+        devnet.wait_ready(devnet.gateway)
+        integrity = Integrity()
+        integrity.raise_alert("rules", "the chain runs under other rules", world.chain.head.header)
+        api.node.alerted = integrity.alert
+
+        with pytest.raises(DevnetFailed, match=r"CIR-412: the chain runs under other rules; .* --fresh"):
+            devnet.wait_ready(devnet.gateway)
 
 
 # While it runs.
