@@ -22,13 +22,15 @@ from client_api.errors import (
 )
 from client_api.event_bodies import body_from_json
 from client_api.finality import TooManyWaiters
-from client_api.services import Alert, NodeBusy, NodeReadOnly, NodeStatus, Submitted
+from client_api.services import NodeBusy, NodeReadOnly, NodeStatus, Submitted
 from client_api.shapes import (
+    AlertShape,
     Anchor,
     FactShape,
     ReceiptShape,
     VerdictShape,
     account_text,
+    alert_to_json,
     event_text,
     fact_to_json,
     parse_account_id,
@@ -139,18 +141,6 @@ class PeerShape(Model):
     score: float
 
 
-class AlertShape(Model):
-    """Why this node stopped voting and takes no events."""
-
-    code: str
-    what: Literal["state", "rules", "execution"]
-    why: str
-    height: int
-    root: str
-    seal: str = Field(description="hash over root, code and height")
-    remedy: str
-
-
 class StatusAnswer(Model):
     name: str
     role: str
@@ -175,18 +165,6 @@ class StatusAnswer(Model):
     ledger: Anchor
 
 
-def _alert_to_json(alert: Alert) -> Json:
-    return {
-        "code": alert.code,
-        "what": alert.what,
-        "why": alert.why,
-        "height": alert.height,
-        "root": alert.root.hex(),
-        "seal": alert.seal.hex(),
-        "remedy": alert.remedy,
-    }
-
-
 async def get_status(context: Context, query: NoQuery, body: None) -> Json:
     status = context.services.status()
     names = ("name", "role", "version", "replica", "view", "primary", "in_view_change", "syncing", "halted", "height",
@@ -197,7 +175,7 @@ async def get_status(context: Context, query: NoQuery, body: None) -> Json:
             "public_key": status.public_key.hex(),
             "healthy": is_healthy(status),
             "why_unhealthy": None if is_healthy(status) else why_unhealthy(status),
-            "alert": None if status.alert is None else _alert_to_json(status.alert),
+            "alert": None if status.alert is None else alert_to_json(status.alert),
             "peers": [
                 {
                     "public_key": peer.public_key.hex(),
