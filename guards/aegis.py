@@ -1,14 +1,14 @@
 """AEGIS: the guard over all guards.  It sees every verdict, and can only make the outcome stricter.
 
 It vetoes what the others allow when the author is in quarantine, the module is frozen, a verdict is critical, or
-several grave verdicts come together; a fault (CIR-302) of the author's in the same epoch is an anomaly that counts as
-one more.  A veto drops the event's draft, and leaves two events: the veto, and a rollback with the state digest before
-and after, which are equal.
+several grave verdicts come together.  Where there is a grave one, a fault (CIR-302) of the author's in the same epoch
+counts as one more, and so does each anomaly that was noted of him (`ledger.conduct`).  A veto drops the event's draft,
+and leaves two events: the veto, and a rollback with the state digest before and after, which are equal.
 """
 
 from ledger.conduct import is_frozen, read_conduct
 from ledger.judgement import Case, Guard
-from ledger.verdict import CRITICAL, ERROR, WARNING, Verdict, allow, deny, graded
+from ledger.verdict import CRITICAL, ERROR, WARNING, Fact, Verdict, allow, deny, graded
 
 ALWAYS_OPEN = frozenset({"identity", "appeals"})
 """Modules that stay open to everyone: leaving, one's keys, and appeals."""
@@ -25,10 +25,11 @@ def decide(case: Case, verdicts: tuple[Verdict, ...]) -> Verdict:
             return _veto("AEGIS_MODULE_FROZEN", "The module is frozen until a later epoch.", module=module)
     passed = [verdict for verdict in verdicts if verdict.allowed]  # what denies needs no veto
     warnings = sum(1 for verdict in passed if verdict.severity == WARNING)
-    faults = conduct.faults if conduct is not None and conduct.epoch == entry.epoch else 0
+    counted = None if conduct is None else conduct.in_epoch(entry.epoch)
+    faults, noted = (0, ()) if counted is None else (counted.faults, counted.denials.noted)
     errors = sum(1 for verdict in passed if verdict.severity == ERROR) + warnings // policy.warnings_error
-    if errors and faults:
-        errors += 1  # a grave finding counts twice where the author has just sent what made a rule fail
+    if errors:  # a grave finding weighs more where the author has just sent what made a rule fail, or is often denied
+        errors += min(faults, 1) + len(noted)
     if any(verdict.severity == CRITICAL for verdict in passed):
         return _veto("AEGIS_CRITICAL", "A finding that was let pass is critical.", errors=errors)
     if errors >= policy.errors_veto:
@@ -36,13 +37,15 @@ def decide(case: Case, verdicts: tuple[Verdict, ...]) -> Verdict:
             deny(
                 "AEGIS_ERRORS_TOGETHER",
                 "Several grave findings come together.",
+                anomalies=" ".join(noted),
                 errors=errors,
                 faults=faults,
                 warnings=warnings,
             ),
             ERROR,
         )
-    return allow("AEGIS_CLEAR", "Nothing to add to what the guards say.")
+    facts: dict[str, Fact] = {"anomalies": " ".join(noted)} if noted else {}
+    return allow("AEGIS_CLEAR", "Nothing to add to what the guards say.", **facts)
 
 
 def _veto(code: str, because: str, **facts: int | str | bool) -> Verdict:
@@ -62,7 +65,7 @@ GUARD = Guard(
         "the verdicts of all guards",
         "quarantine of the author",
         "circuits of the module",
-        "faults of the author in the epoch",
+        "faults and anomalies of the author in the epoch",
     ),
     risk="Without it several doubtful findings pass because none of them denies alone.",
     policy="aegis",

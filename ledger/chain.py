@@ -54,6 +54,8 @@ class _Nothing:
 
 
 NOTHING = _Nothing()
+OnFault = Callable[[str, str], None]
+"""(what, why)"""
 CheckEvents = Callable[[tuple[SignedEvent, ...]], tuple[CheckedEvent | EventRefused, ...]]
 
 
@@ -69,8 +71,13 @@ class Head:
 class Chain:
     """A chain in a store.  `head` changes when a block is durable, never before."""
 
-    def __init__(self, store: Store, genesis: Genesis, registry: Registry) -> None:
-        """Open the chain, or start it from genesis.  Raises StoreDamaged when the store can't be trusted."""
+    def __init__(self, store: Store, genesis: Genesis, registry: Registry, *, on_fault: OnFault | None = None) -> None:
+        """Open the chain, or start it from genesis.  Raises StoreDamaged when the store can't be trusted.
+
+        on_fault: told, in place of StoreDamaged, of faults that leave blocks and receipts to be read: "state" when
+        the state is not the head's, "rules" when the software is not the chain's.  Nothing may be executed then.
+        """
+        self._on_fault = on_fault
         self.store = store
         self.genesis = genesis
         self.registry = registry
@@ -275,7 +282,7 @@ class Chain:
                 expected = header.previous
         assert first is not None
         if first.rules_root != self.registry.compute_root():
-            raise StoreDamaged(f"{self.store.path}: the chain runs under other rules than this software has")
+            self._find_fault("rules", "the chain runs under other rules than this software has")
         if merkle.root_at(first.log_size, self.read_log_node) != first.log_root:
             raise StoreDamaged(f"{self.store.path}: the log tree does not have the root that the head commits to")
         return first
@@ -284,12 +291,18 @@ class Chain:
         """Recompute the digest over every state key; about 5 µs a key."""
         found = lthash.combine(lthash.EMPTY, [], self.store.iterate(keyspace.STATE, keyspace.after(keyspace.STATE)))
         if lthash.digest(found) == header.state_digest and found != lanes:
-            raise StoreDamaged(f"{self.store.path}: the lanes are not those of the state")
-        if found != lanes:
-            raise StoreDamaged(
-                f"{self.store.path}: the state does not have the digest that the head (height {header.height}) commits "
-                f"to; remove the store and let the node fetch the chain again"
+            self._find_fault("state", "the lanes are not those of the state")
+        elif found != lanes:
+            self._find_fault(
+                "state",
+                f"the state does not have the digest that the head (height {header.height}) commits "
+                f"to; remove the store and let the node fetch the chain again",
             )
+
+    def _find_fault(self, what: str, why: str) -> None:
+        if self._on_fault is None:
+            raise StoreDamaged(f"{self.store.path}: {why}")
+        self._on_fault(what, f"{self.store.path}: {why}")
 
 
 def compute_genesis_block(genesis: Genesis, registry: Registry) -> tuple[Header, bytes, list[tuple[bytes, bytes]]]:

@@ -1,6 +1,6 @@
 """Nodes: who serves the network, under which key, and what stands behind it.
 
-Events: infra.NodeRegistered, infra.NodeRetired, infra.NodeBondReleased; infra.NodeRevoked, derived.
+Events: infra.NodeRegistered, infra.NodeRetired, infra.NodeBondReleased; infra.NodeRevoked, derived from a vote.
 
 An operator is any account; each of its nodes locks a bond of NODE_BOND, and counts from the next epoch on.  The node's
 key proves that it agrees.  A post-quantum key is registered by its hash: the key itself is larger than an event.  A key

@@ -159,6 +159,12 @@ class GovernancePolicy:
 class AegisPolicy:
     """When the meta-guard steps in."""
 
+    anomaly_constitution: Annotated[int, Between(1, 1_000)] = 5  # denials in an epoch, from which they are an anomaly
+    anomaly_economics: Annotated[int, Between(1, 1_000)] = 20
+    anomaly_faults: Annotated[int, Between(1, 10)] = 2
+    anomaly_safety: Annotated[int, Between(1, 1_000)] = 3
+    anomaly_sybil: Annotated[int, Between(1, 1_000)] = 20
+    anomaly_vetoes: Annotated[int, Between(1, 1_000)] = 3
     errors_veto: Annotated[int, Between(1, 5)] = 2  # grave verdicts, though allowed, that veto together
     faults_quarantine: Annotated[int, Between(1, 10)] = 3  # CIR-302 in an epoch
     quarantine_beats: Annotated[int, Between(1, 512)] = 64  # doubles each time

@@ -30,7 +30,8 @@ from ledger.conduct import (
     AegisVetoed,
     Cir302Raised,
     Cir511Raised,
-    list_fault_events,
+    count_denial,
+    list_conduct_events,
 )
 from ledger.conservation import find_unconserved
 from ledger.draft import Overlay
@@ -160,7 +161,9 @@ class Execution:
                 self.payloads.append((content, checked.signed.payload))
             self._receive(kind, entry, judged.verdicts, APPLIED, kind.summary, judged.evidence)
             return
-        before = None if judged.vetoed is None else self._digest()
+        vetoed = judged.vetoed is not None
+        self.overlay.write(count_denial(self.overlay, entry.author, entry.epoch, judged.verdicts, vetoed=vetoed))
+        before = self._digest() if vetoed else None
         denied = judged.vetoed or next(verdict for verdict in judged.verdicts if not verdict.allowed)
         self._receive(kind, entry, judged.verdicts, DENIED, denied.because, judged.evidence)
         if before is not None and judged.vetoed is not None:
@@ -168,8 +171,8 @@ class Execution:
             self.run_derived(AEGIS_ROLLED_BACK, AegisRollbackApplied(self._digest(), before, entry.event_id))
         if judged.fault is not None:
             self.run_derived(CIR_302, Cir302Raised(entry.author, judged.fault, entry.event_id))
-            for follows, body in list_fault_events(self.overlay, entry.author, self.place.beat):
-                self.run_derived(follows, body)
+        for follows, body in list_conduct_events(self.overlay, entry.author, self.place.beat, entry.epoch):
+            self.run_derived(follows, body)
 
     def close_epoch(self, closed: int) -> None:
         """Settle an epoch that has ended: every payment is an event of its own.

@@ -174,16 +174,20 @@ class Devnet:
         )
 
     def wait_ready(self, member: Member, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Wait until the member's API answers.  Raises DevnetFailed."""
+        """Wait until the member's API answers.  Raises DevnetFailed, also when it only serves reads (CIR-412)."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if member.process is not None and member.process.poll() is not None:
                 break
             try:
-                ApiClient(member.url).get("/health/live")
+                alert = ApiClient(member.url).get("/node/status")["alert"]
             except (NodeUnreachable, ApiProblem):
                 time.sleep(0.1)
                 continue
+            if alert is not None:
+                raise DevnetFailed(
+                    f"{member.name}: {alert['code']}: {alert['why']}; a development network is begun anew with --fresh"
+                )
             return
         raise DevnetFailed(f"{member.name} did not start; read {member.folder / 'node.log'}")
 

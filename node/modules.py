@@ -22,7 +22,7 @@ from ledger.policies import Policies
 from ledger.registry import Registry
 from node.config import ConfigInvalid
 from social import follows, posts, profiles, reactions, reposts
-from social.governance import close, drafts, proposals, reports, votes
+from social.governance import close, drafts, measures, proposals, reports, votes
 
 AT_CLOSE = (close.AT_CLOSE,)
 """What happens after an epoch was settled, in this order."""
@@ -30,7 +30,7 @@ MODULES = (
     beats, identity, bonds, vouches, access_seals, account_keys, recovery, roles, transfers, rewards, conduct,
     nodes, telemetry, nod,
     profiles, posts, reactions, reposts, follows,
-    drafts, reports, proposals, votes, close,
+    drafts, reports, proposals, measures, votes, close,
 )  # fmt: skip
 
 

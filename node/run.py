@@ -35,7 +35,7 @@ from node.clock import BeatClock, monotonic_ms
 from node.config import Config, ConfigInvalid, parse_peers
 from node.consensus_driver import ConsensusDriver
 from node.event_cache import EventCache
-from node.executor import Executor
+from node.integrity import EXECUTION, RULES, STATE, Integrity, WatchedExecutor
 from node.mempool import Mempool
 from node.modules import make_registry, verify_safety_model
 from node.relay import Relay, SubmissionMalformed
@@ -109,7 +109,16 @@ class Running:
 class Node:
     """All parts of one node, wired together."""
 
-    def __init__(self, config: Config, config_path: Path, seed: bytes, chain: Chain, vote_log: VoteLog | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path,
+        seed: bytes,
+        chain: Chain,
+        vote_log: VoteLog | None,
+        integrity: Integrity,
+    ) -> None:
+        self.integrity = integrity
         self.config = config
         self.chain = chain
         self._key = SigningKey(seed)
@@ -130,7 +139,7 @@ class Node:
         self.cache = EventCache(chain.registry, chain.chain_id)
         self.mempool = Mempool()
         self.beats = BeatClock(chain.genesis.beat_ms)
-        self.executor = Executor(chain)
+        self.executor = WatchedExecutor(chain, integrity)
         peers = parse_peers(config_path, config.p2p.peers)
         self.network = Network(
             seed,
@@ -165,13 +174,13 @@ class Node:
             events_arrived=self._events_arrived,
         )
         self.reporter: Reporter | None = None
-        if is_validator:
+        if is_validator and integrity.alert is None:
             assert self.me is not None
             assert vote_log is not None
             self.reporter = self._make_reporter(self.me)
             self.driver = self._make_driver(self.me, vote_log, self.reporter)
         self.services = Services(
-            chain, self.mempool, self.relay, trio.lowlevel.current_trio_token(), self.status
+            chain, self.mempool, self.relay, trio.lowlevel.current_trio_token(), self.status, lambda: integrity.alert
         )  # fmt: skip
         self.executor.listen(self._on_executed)
 
@@ -236,13 +245,8 @@ class Node:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.network.run)
             nursery.start_soon(self._serve_inbound)
-            nursery.start_soon(self.relay.run)
-            nursery.start_soon(self.sync.run)
             nursery.start_soon(self._watch_peers)
-            if self.driver is not None:
-                await nursery.start(self.driver.run)
-            if self.reporter is not None:
-                nursery.start_soon(self.reporter.run)
+            await nursery.start(self._write)
             api: ApiServer | None = None
             url = None
             if self.config.api.enabled:
@@ -258,6 +262,22 @@ class Node:
                     with trio.CancelScope(shield=True):
                         await trio.to_thread.run_sync(api.stop)
                 nursery.cancel_scope.cancel()
+
+    async def _write(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run what votes, proposes, executes and passes events on, until this node's integrity is lost."""
+        if self.integrity.alert is not None:
+            task_status.started()
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.relay.run)
+            nursery.start_soon(self.sync.run)
+            if self.driver is not None:
+                await nursery.start(self.driver.run)
+            if self.reporter is not None:
+                nursery.start_soon(self.reporter.run)
+            task_status.started()
+            await self.integrity.wait_raised()
+            nursery.cancel_scope.cancel()
 
     # News.
 
@@ -313,6 +333,8 @@ class Node:
     async def _watch_peers(self) -> None:
         """Peers tell their height with each heartbeat; fall behind, and fetch."""
         while True:
+            if self.driver is not None and self.driver.halted is not None:  # a quorum signed what we do not have
+                self.integrity.raise_alert(EXECUTION, self.driver.halted, self.chain.head.header)
             self._reports = self.network.peer_report()
             if self._reports:
                 self._consider_height(max(report.height for report in self._reports))
@@ -342,6 +364,8 @@ class Node:
 
     async def _serve_frame(self, frame: Inbound) -> None:
         """Take one frame.  Raises PeerFault for what no correct peer sends."""
+        if self.integrity.alert is not None:
+            return
         match frame.kind:
             case FrameKind.CONSENSUS:
                 if self.driver is None:
@@ -380,7 +404,7 @@ class Node:
             primary=None if replica is None else replica.primary,
             in_view_change=False if replica is None else replica.in_view_change,
             syncing=self.sync.active,
-            halted=None if self.driver is None else self.driver.halted,
+            halted=self._why_halted(),
             height=head.height,
             certified_height=self._certified_height,
             height_age_ms=monotonic_ms() - self._advanced_ms,
@@ -400,7 +424,13 @@ class Node:
                 )
                 for report in self._reports
             ),
+            alert=self.integrity.alert,
         )
+
+    def _why_halted(self) -> str | None:
+        if self.integrity.alert is not None:
+            return f"{self.integrity.alert.code}: {self.integrity.alert.why}"
+        return None if self.driver is None else self.driver.halted
 
 
 async def run_node(
@@ -417,22 +447,32 @@ async def run_node(
     genesis = load_genesis(config)
     data = config.data_folder
 
+    integrity = Integrity()
+
     def open_chain() -> tuple[Chain, VoteLog | None]:
         store = Store(data / "ledger")
+        faults: list[tuple[str, str]] = []
         try:
-            chain = Chain(store, genesis, make_registry())
-            verify_safety_model(read_policies(store))
+            chain = Chain(store, genesis, make_registry(), on_fault=lambda what, why: faults.append((what, why)))
+            if not faults:
+                try:
+                    verify_safety_model(read_policies(store))
+                except ConfigInvalid as other:
+                    faults.append((RULES, str(other)))
         except Exception:
             store.close()
             raise
         log = None
-        if config.node.role == "validator":
+        # A damaged state says more than other rules: then nothing is read from it.
+        for what, why in sorted(faults, key=lambda fault: fault[0] != STATE)[:1]:
+            integrity.raise_alert(what, why, chain.head.header)
+        if config.node.role == "validator" and not faults:
             log = VoteLog.open(data / "votes.log", chain.chain_id)
         return chain, log
 
     chain, vote_log = await trio.to_thread.run_sync(open_chain)
     try:
-        await Node(config, config_path, seed, chain, vote_log).run(stop, task_status=task_status)
+        await Node(config, config_path, seed, chain, vote_log, integrity).run(stop, task_status=task_status)
     finally:
         if vote_log is not None:
             vote_log.close()

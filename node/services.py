@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
-from client_api.services import Lost, NodeBusy, NodeStatus, Submitted
+from client_api.services import Alert, Lost, NodeBusy, NodeReadOnly, NodeStatus, Submitted
 
 from ledger.chain import Chain
 from ledger.events import SignedEvent
@@ -36,7 +36,9 @@ class Services:
         relay: Relay,
         token: trio.lowlevel.TrioToken,
         status: Callable[[], NodeStatus],
+        alert: Callable[[], Alert | None],
     ) -> None:
+        self.alert = alert
         self._chain = chain
         self._mempool = mempool
         self._relay = relay
@@ -54,6 +56,9 @@ class Services:
         return self._chain
 
     async def submit(self, events: Sequence[SignedEvent]) -> list[Submitted]:
+        alert = self.alert()
+        if alert is not None:
+            raise NodeReadOnly(alert.why)
         if len(self._crossings) >= CROSSINGS_MAX:
             raise NodeBusy(f"{CROSSINGS_MAX} submissions wait already")
         loop = asyncio.get_running_loop()

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from client_api.errors import StaleHeight
+from client_api.errors import IntegrityLost, StaleHeight
 from client_api.finality import Finality
-from client_api.services import NodeServices
+from client_api.services import Alert, NodeServices
 from ledger import keyspace
 from ledger.block import Header, compute_header_hash, decode_header
 from ledger.chain import decode_head
+from ledger.events import View
 from ledger.reading import Snapshot
 from ledger.undo import StateAt
 
@@ -21,7 +22,7 @@ class Reading:
     """The ledger as of one height."""
 
     snapshot: Snapshot
-    state: StateAt
+    state: View
     header: Header
     header_hash: bytes
     head_height: int
@@ -42,6 +43,24 @@ class Reading:
             "rules_root": header.rules_root.hex(),
             "policy_root": header.policy_root.hex(),
         }
+
+
+class _UntrustedState:
+    """Stands in for a state that is not the chain's: blocks, receipts and proofs are served, nothing of the state."""
+
+    def __init__(self, alert: Alert) -> None:
+        self._alert = alert
+
+    def get(self, key: bytes) -> bytes | None:
+        raise make_integrity_error(self._alert)
+
+
+def make_integrity_error(alert: Alert) -> IntegrityLost:
+    """Return the problem that a node with an alert answers where it can't serve."""
+    return IntegrityLost(
+        alert.why, remedy=f"{IntegrityLost.remedy}  {alert.remedy}", height=alert.height, seal=alert.seal.hex(),
+        what=alert.what,
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=64)
@@ -77,4 +96,7 @@ class Context:
             assert header_data is not None, f"the header of height {height} is missing"
             # From the snapshot alone: the running chain's head may be a block behind or ahead of it.
             header, header_hash = _read_header(header_data)
-            yield Reading(snapshot, StateAt(snapshot, height, head), header, header_hash, head)
+            alert = self.services.alert()
+            trusted = alert is None or alert.what != "state"
+            state = StateAt(snapshot, height, head) if trusted or alert is None else _UntrustedState(alert)
+            yield Reading(snapshot, state, header, header_hash, head)

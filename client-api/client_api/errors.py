@@ -89,6 +89,26 @@ class AccountUnknown(ClientError):
     remedy = "Create it with an identity.IdentityCreated event (`atlas join`)."
 
 
+class PolicyUnknown(ClientError):
+    code, status, title = "policy-unknown", 404, "There is no such policy"
+    remedy = "Take a name from /api/v1/policies; versions count from 1, as in energy@1."
+
+
+class GuardUnknown(ClientError):
+    code, status, title = "guard-unknown", 404, "There is no such guard"
+    remedy = "Take a name from /api/v1/guards."
+
+
+class ProposalUnknown(ClientError):
+    code, status, title = "proposal-unknown", 404, "There is no such proposal"
+    remedy = "Take an id from /api/v1/proposals; it is that of the event that proposed."
+
+
+class NodeUnknown(ClientError):
+    code, status, title = "node-unknown", 404, "There is no such node in the registry"
+    remedy = "Take a key from /api/v1/nodes; a node is registered with `atlas node register`."
+
+
 class BlockUnknown(ClientError):
     code, status, title = "block-unknown", 404, "There is no block of this height"
     remedy = "Take the newest height from /api/v1/ledger/head."
@@ -117,6 +137,11 @@ class EventConflict(ClientError):
 class NotReady(ClientError):
     code, status, title = "not-ready", 503, "The node is not ready"
     remedy = "Wait until the height advances again; /api/v1/node/status says what is missing."
+
+
+class IntegrityLost(ClientError):
+    code, status, title = "CIR-412", 503, "This node's own ledger or software can't be trusted"
+    remedy = "Ask another node.  Its operator finds what to do in the log and in /api/v1/node/status."
 
 
 class Busy(ClientError):

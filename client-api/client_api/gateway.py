@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from client_api.context import Context, Reading
+from client_api.context import Context, Reading, make_integrity_error
 from client_api.endpoint import Endpoint, Json, Model, NoQuery
 from client_api.errors import (
     AccountUnknown,
@@ -16,18 +16,21 @@ from client_api.errors import (
     EventRejected,
     EventUnknown,
     FinalityTimeout,
+    IntegrityLost,
     InvalidRequest,
     NotReady,
 )
 from client_api.event_bodies import body_from_json
 from client_api.finality import TooManyWaiters
-from client_api.services import NodeBusy, NodeStatus, Submitted
+from client_api.services import NodeBusy, NodeReadOnly, NodeStatus, Submitted
 from client_api.shapes import (
+    AlertShape,
     Anchor,
     FactShape,
     ReceiptShape,
     VerdictShape,
     account_text,
+    alert_to_json,
     event_text,
     fact_to_json,
     parse_account_id,
@@ -68,16 +71,20 @@ class Health(Model):
 async def get_health(context: Context, query: HealthQuery, body: None) -> Json:
     """live: the process answers.  ready: the height advances, so events that are sent now become final."""
     status = context.services.status()
+    if query.probe == "ready" and status.alert is not None:
+        raise make_integrity_error(status.alert)
     if query.probe == "ready" and not is_healthy(status):
         raise NotReady(why_unhealthy(status), height=status.height, height_age_ms=status.height_age_ms)
     return {"status": "ok", "height": status.height, "height_age_ms": status.height_age_ms}
 
 
 def is_healthy(status: NodeStatus) -> bool:
-    return status.halted is None and status.height_age_ms <= status.healthy_age_ms_max
+    return status.alert is None and status.halted is None and status.height_age_ms <= status.healthy_age_ms_max
 
 
 def why_unhealthy(status: NodeStatus) -> str:
+    if status.alert is not None:
+        return f"{status.alert.code}: this node serves reads only: {status.alert.why}"
     if status.halted is not None:
         return f"this node stopped voting: {status.halted}"
     return f"the height has stood at {status.height} for {status.height_age_ms} ms; {len(status.peers)} peers connected"
@@ -153,6 +160,7 @@ class StatusAnswer(Model):
     mempool_events: int
     mempool_bytes: int
     uptime_ms: int
+    alert: AlertShape | None
     peers: list[PeerShape]
     ledger: Anchor
 
@@ -167,6 +175,7 @@ async def get_status(context: Context, query: NoQuery, body: None) -> Json:
             "public_key": status.public_key.hex(),
             "healthy": is_healthy(status),
             "why_unhealthy": None if is_healthy(status) else why_unhealthy(status),
+            "alert": None if status.alert is None else alert_to_json(status.alert),
             "peers": [
                 {
                     "public_key": peer.public_key.hex(),
@@ -210,6 +219,7 @@ class Prepared(Model):
 
 async def prepare_event(context: Context, query: NoQuery, body: PrepareBody) -> Json:
     """Canonical bytes, readable text and the guards' preview, at the head.  Writes nothing."""
+    _verify_writable(context)
     kind = context.chain.registry.latest(body.type)
     if kind is None or kind.derived:
         known = ", ".join(kind.name for kind in context.chain.registry.all() if not kind.derived)
@@ -241,6 +251,13 @@ async def prepare_event(context: Context, query: NoQuery, body: PrepareBody) -> 
             "would": "applied" if judged.allowed else "denied",
             "ledger": reading.anchor(),
         }
+
+
+def _verify_writable(context: Context) -> None:
+    """Raises IntegrityLost on a node that serves reads only."""
+    alert = context.services.alert()
+    if alert is not None:
+        raise make_integrity_error(alert)
 
 
 def _make_payload(kind: EventType[Any], body: PrepareBody) -> Payload | None:
@@ -301,6 +318,7 @@ class SubmitAnswer(Model):
 
 async def submit_events(context: Context, query: SubmitQuery, body: SubmitBody) -> Json:
     """A definite answer for each event: accepted with an id to watch, final with its receipt, or refused and why."""
+    _verify_writable(context)
     events = [
         SignedEvent(
             bytes.fromhex(item.event),
@@ -318,6 +336,9 @@ async def submit_events(context: Context, query: SubmitQuery, body: SubmitBody) 
             submitted = await context.services.submit(events)
         except NodeBusy as error:
             raise Busy(str(error)) from error
+        except NodeReadOnly:
+            _verify_writable(context)
+            raise
         return await _answer(context, ids, submitted, waiting)
     finally:
         for event_id, future in waiting.items():
@@ -447,17 +468,17 @@ async def get_openapi(context: Context, query: NoQuery, body: None) -> Json:
 
 ENDPOINTS = (
     Endpoint("GET", "/health/{probe}", "getHealth", "Is the process alive, and does the height advance?", "infra",
-             Health, get_health, query=HealthQuery, errors=(NotReady,)),
+             Health, get_health, query=HealthQuery, errors=(NotReady, IntegrityLost)),
     Endpoint("GET", "/node", "getNode", "The node's card: chain, genesis, event types and limits.", "gateway",
              NodeCard, get_node, query=NoQuery),
     Endpoint("GET", "/node/status", "getNodeStatus", "Height, view, waiting events and peers.", "infra",
              StatusAnswer, get_status, query=NoQuery),
     Endpoint("POST", "/events/prepare", "prepareEvent",
              "The canonical bytes to sign, as readable text, with what the guards would say.", "gateway",
-             Prepared, prepare_event, query=NoQuery, body=PrepareBody, errors=(AccountUnknown,)),
+             Prepared, prepare_event, query=NoQuery, body=PrepareBody, errors=(AccountUnknown, IntegrityLost)),
     Endpoint("POST", "/events", "submitEvents", "Submit 1 to 100 signed events; `wait=final` waits for the receipts.",
              "gateway", SubmitAnswer, submit_events, query=SubmitQuery, body=SubmitBody,
-             errors=(EventRejected, EventConflict, Busy, FinalityTimeout, BodyTooLarge), status=202),
+             errors=(EventRejected, EventConflict, Busy, IntegrityLost, FinalityTimeout, BodyTooLarge), status=202),
     Endpoint("GET", "/events/{event_id}/receipt", "getReceipt", "What became of an event.", "gateway",
              ReceiptAnswer, get_receipt, query=ReceiptQuery, errors=(EventUnknown,)),
     Endpoint("GET", "/openapi.json", "getOpenApi", "This API's description.", "gateway", OpenApi, get_openapi,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from heapq import merge
 from itertools import islice
 
 from client_api.context import Context, Reading
@@ -34,19 +35,23 @@ def open_listing(
 
 def read_page(
     reading: Reading,
-    prefix: bytes,
+    prefix: bytes | tuple[bytes, ...],
     filter_hash: bytes,
     limit: int,
     before: int | None,
     after: int | None,
     keep: Callable[[int, bytes], bool] = lambda index, value: True,
 ) -> Page:
-    """Return one page of an index whose keys are `prefix` and a log index."""
+    """Return one page of an index whose keys are `prefix` and a log index, or of several such read as one."""
     size = reading.header.log_size
     low = 0 if after is None else min(after + 1, size)
     high = size if before is None else min(before, size)
     backward = after is None
-    found = reading.snapshot.iterate(prefix + keyspace.u64(low), prefix + keyspace.u64(high), reverse=backward)
+    parts = [
+        reading.snapshot.iterate(each + keyspace.u64(low), each + keyspace.u64(high), reverse=backward)
+        for each in ((prefix,) if isinstance(prefix, bytes) else prefix)
+    ]
+    found = parts[0] if len(parts) == 1 else merge(*parts, key=lambda item: item[0][-8:], reverse=backward)
     entries: list[tuple[int, bytes]] = []
     more = False
     last = high if backward else low - 1

@@ -100,7 +100,11 @@ def _operation(endpoint: Endpoint, names: Any) -> dict[str, Any]:
         str(endpoint.status): {"description": "Done.", "content": {endpoint.content_type: answer}}
     }
     errors: list[type[ClientError]] = [InvalidRequest, *endpoint.errors]
-    statuses = {error.status for error in errors} | {421, 500}
+    statuses = {error.status for error in errors} | {
+        421,
+        500,
+        503,
+    }  # 503: a node with an alert reads nothing of its state
     if endpoint.body is not None:
         statuses |= {408, 413, 415}
     for status in sorted(statuses):

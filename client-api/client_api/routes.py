@@ -1,6 +1,12 @@
 """The route table: every endpoint of the API, by domain.  A new domain is one line here."""
 
-from client_api import explorer, gateway, people
+from client_api import explorer, gateway, people, registry, rules
 from client_api.endpoint import Endpoint
 
-ENDPOINTS: tuple[Endpoint, ...] = (*gateway.ENDPOINTS, *people.ENDPOINTS, *explorer.ENDPOINTS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *gateway.ENDPOINTS,
+    *people.ENDPOINTS,
+    *explorer.ENDPOINTS,
+    *rules.ENDPOINTS,
+    *registry.ENDPOINTS,
+)

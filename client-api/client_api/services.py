@@ -17,6 +17,23 @@ class NodeBusy(RuntimeError):
     """More submissions wait to cross into the node than it allows; try again shortly."""
 
 
+class NodeReadOnly(RuntimeError):
+    """The node raised an alert, and takes no events any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Why a node stopped voting and serves reads only."""
+
+    code: str
+    what: str  # "state": the state itself is not read any more; "rules" or "execution" otherwise
+    why: str
+    height: int
+    root: bytes  # state digest of the head
+    seal: bytes  # finality seal, over root, code and height
+    remedy: str
+
+
 @dataclass(frozen=True, slots=True)
 class Submitted:
     """The node's definite answer to one event.  `event_id` is None when the event could not be decoded."""
@@ -61,6 +78,7 @@ class NodeStatus:
     mempool_bytes: int
     uptime_ms: int
     peers: tuple[PeerStatus, ...]
+    alert: Alert | None = None
 
 
 class Lost(Protocol):
@@ -78,7 +96,11 @@ class NodeServices(Protocol):
         ...
 
     async def submit(self, events: Sequence[SignedEvent]) -> list[Submitted]:
-        """Hand events to the node; one answer each, in order.  Raises NodeBusy."""
+        """Hand events to the node; one answer each, in order.  Raises NodeBusy and NodeReadOnly."""
+        ...
+
+    def alert(self) -> Alert | None:
+        """Return why the node serves reads only; None while it is sound."""
         ...
 
     def is_waiting(self, event_id: bytes) -> bool:

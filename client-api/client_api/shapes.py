@@ -2,8 +2,11 @@
 
 from typing import Any, Literal, TypeAlias
 
+from pydantic import Field
+
 from client_api.endpoint import Model
 from client_api.errors import AccountUnknown, InvalidRequest
+from client_api.services import Alert
 from ledger.primitives.ids import IdInvalid, IdKind, decode_id, encode_id
 from ledger.receipts import Receipt
 from ledger.verdict import Verdict
@@ -54,6 +57,30 @@ class ReceiptShape(Model):
     outcome: Literal["applied", "denied", "skipped"]
     explanation: str
     version: int
+
+
+class AlertShape(Model):
+    """Why this node stopped voting and takes no events."""
+
+    code: str
+    what: Literal["state", "rules", "execution"]
+    why: str
+    height: int
+    root: str
+    seal: str = Field(description="hash over root, code and height")
+    remedy: str
+
+
+def alert_to_json(alert: Alert) -> dict[str, Any]:
+    return {
+        "code": alert.code,
+        "what": alert.what,
+        "why": alert.why,
+        "height": alert.height,
+        "root": alert.root.hex(),
+        "seal": alert.seal.hex(),
+        "remedy": alert.remedy,
+    }
 
 
 def event_text(event_id: bytes) -> str:

@@ -2,7 +2,7 @@
 
 Arguments come as exact quotients of integers, so that nothing is lost before the first step.  Each function reduces its
 argument, sums a fixed number of terms, and is right to 2**-300, relative to the result for `compute_exp`, absolute for
-the others: 90 digits, which tests compare with another library's.  Our flooring to 18 decimals is in certified_math.
+the others: 90 digits, which tests compare with Python's decimal.  Our flooring to 18 decimals is in certified_math.
 """
 
 from ledger.primitives.certified_constants import (

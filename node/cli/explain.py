@@ -7,28 +7,144 @@ from typing import Any
 from ledger import keyspace
 from ledger.chain import Chain, decode_head
 from ledger.explanation import NotExplained, RewardExplanation, explain_reward
+from ledger.nod import Explanation, explain_node
 from ledger.primitives.fixed_point import format_decimal_short
+from ledger.primitives.hashing import HASH_BYTES
 from ledger.primitives.ids import IdKind, decode_id, encode_id
+from ledger.reading import Snapshot
 from ledger.receipts import Receipt, decode_receipt
+from ledger.rewards import EPOCH_CLOSED
 from ledger.undo import StateAt
 from node.cli.chains import open_chain
 from node.cli.home import UsageError
 from node.cli.output import Output
 
+EXAMPLES = """\
+examples:
+  atlas explain reward evt1… --node FOLDER          each item's part of a payment
+  atlas explain nod KEY --node FOLDER               what a node served, earned or lacked in the last epoch
+  atlas explain nod KEY --epoch 12 --node FOLDER
+"""
+
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Declare the commands of this file."""
-    text = "Compute a payment again from the ledger, and show the sum that it is."
-    explain = commands.add_parser("explain", help=text, description=text, parents=[shared])
-    explain.add_argument("what", choices=("reward",))
-    explain.add_argument("event", help="evt1… of an economics.RewardPaid, or its place in the log")
+    text = "Say why: compute a payment again from the ledger, or show what a node served and earned."
+    explain = commands.add_parser(
+        "explain", help=text, description=text, epilog=EXAMPLES, parents=[shared],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    explain.add_argument("what", choices=("reward", "nod"))
+    explain.add_argument(
+        "subject", help="reward: evt1… of an economics.RewardPaid, or its place in the log; nod: a node's public key"
+    )
+    explain.add_argument("--epoch", type=int, help="nod: the epoch that was settled (default: the last)")
     explain.add_argument("--node", type=Path, required=True, help="a stopped node's folder")
     explain.set_defaults(run=run_explain)
 
 
 def run_explain(given: argparse.Namespace, output: Output) -> int:
+    if given.what == "nod":
+        return run_explain_nod(given, output)
+    if given.epoch is not None:
+        raise UsageError("explain reward: the event names its epoch; leave --epoch out")
+    return run_explain_reward(given, output)
+
+
+def run_explain_nod(given: argparse.Namespace, output: Output) -> int:
+    try:
+        key = bytes.fromhex(given.subject)
+    except ValueError:
+        key = b""
+    if len(key) != HASH_BYTES:
+        raise UsageError(f"{given.subject}: expected a node's public key, 64 hex digits")
     with open_chain(given.node) as chain:
-        receipt = read_receipt(chain, given.event)
+        found = explain_service(chain, key, given.epoch)
+    if not output.document(_nod_document(found)):
+        _print_nod(found, output)
+    return 0
+
+
+def explain_service(chain: Chain, key: bytes, epoch: int | None) -> Explanation:
+    """Explain what a node earned in an epoch, the last that was settled by default.  Raises NotExplained."""
+    with chain.store.snapshot() as snapshot:
+        head = snapshot.get(keyspace.META_HEAD)
+        assert head is not None, "a chain has a head"
+        height = decode_head(head)[0]
+        at = height if epoch is None else _find_close(snapshot, epoch)
+        floor = int.from_bytes(snapshot.get(keyspace.META_UNDO_FLOOR) or b"", "big")
+        if at < floor:
+            raise NotExplained(
+                f"the state of height {at} is no longer kept here, only from {floor} on; the receipts of that height, "
+                f"infra.NodAllocated and infra.NodeRejected, say the same"
+            )
+        found = explain_node(StateAt(snapshot, at, height), key)
+    if found is None:
+        raise UsageError(f"{key.hex()}: no node was registered under this key up to height {at}")
+    if epoch is not None and (found.outcome is None or found.outcome.epoch != epoch):
+        raise NotExplained(f"epoch {epoch}: this node was not judged when that epoch was settled")
+    return found
+
+
+def _find_close(snapshot: Snapshot, epoch: int) -> int:
+    """Return the height at which an epoch was settled.  Raises NotExplained."""
+    for key, _ in snapshot.iterate(keyspace.by_type(EPOCH_CLOSED.name, 0), keyspace.by_type(EPOCH_CLOSED.name, 2**63)):
+        data = snapshot.get(keyspace.receipt(int.from_bytes(key[-8:], "big")))
+        assert data is not None, "what is indexed has a receipt"
+        receipt = decode_receipt(data)
+        if receipt.inputs["epoch"] == epoch:
+            return receipt.height
+    raise NotExplained(f"epoch {epoch} was not settled on this ledger yet")
+
+
+def _print_nod(found: Explanation, output: Output) -> None:
+    show, node, outcome = format_decimal_short, found.node, found.outcome
+    output.facts(
+        [
+            ("node", node.key.hex()),
+            ("operator", encode_id(IdKind.ACCOUNT, node.account)),
+            ("kind", f"{node.kind}, serves from epoch {node.active_from} on"),
+        ]
+    )
+    if outcome is None:
+        output.line(f"[yellow]{found.because}[/yellow]")
+        return
+    measures = outcome.measures
+    cut = ", cut to its share" if outcome.is_capped else ""
+    output.facts(
+        [
+            ("epoch", f"{outcome.epoch}, judged by {outcome.policy}"),
+            ("uptime", f"{show(measures.uptime)}: {measures.votes} votes of {measures.certified} certified beats"),
+            ("health", f"{show(measures.health)}, attested by {measures.attesters} validators"),
+            ("proposals", f"{measures.proposals} of {measures.led}"),
+            ("contribution", show(measures.contribution)),
+            ("earned", f"{show(outcome.atoms)} NOD{cut}"),
+            ("because", f"{outcome.code}: {found.because}"),
+        ]
+    )
+
+
+def _nod_document(found: Explanation) -> dict[str, Any]:
+    node, outcome = found.node, found.outcome
+    judged: dict[str, Any] | None = None
+    if outcome is not None:
+        measures = {name: getattr(outcome.measures, name) for name in outcome.measures.__slots__}
+        rates = ("contribution", "health", "uptime")
+        judged = {
+            "epoch": outcome.epoch, "code": outcome.code, "nod": str(outcome.atoms), "capped": outcome.is_capped,
+            "policy": outcome.policy,
+            "measures": {name: str(value) if name in rates else value for name, value in measures.items()},
+        }  # fmt: skip
+    return {
+        "node": node.key.hex(), "operator": encode_id(IdKind.ACCOUNT, node.account), "kind": node.kind,
+        "active_from": node.active_from, "retired_epoch": node.retired_epoch, "revoked": node.revoked,
+        "because": found.because, "outcome": judged,
+    }  # fmt: skip
+
+
+def run_explain_reward(given: argparse.Namespace, output: Output) -> int:
+    with open_chain(given.node) as chain:
+        receipt = read_receipt(chain, given.subject)
         found = explain_payment(chain, receipt)
     if not output.document(_document(receipt, found)):
         _print(receipt, found, output)

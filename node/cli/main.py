@@ -11,7 +11,7 @@ from ledger.primitives.ids import IdInvalid
 from ledger.proofs import ProofInvalid
 from ledger.store import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
-from node.cli import explain, nodes, operate, people, policy, verify
+from node.cli import explain, governance, nodes, operate, people, policy, verify
 from node.cli.home import UsageError
 from node.cli.output import Output
 from node.config import ConfigInvalid
@@ -26,6 +26,10 @@ start here:
   atlas post "Hello" --as ada      sign and publish, and wait until it is final
   atlas proof evt1… -o hello.proof write a proof that anyone can check offline
   atlas verify hello.proof         check it against the genesis validators
+
+decide together:
+  atlas governance --help          how a policy is changed, step by step
+  atlas governance list            what is voted on
 
 Every command takes --json for programs and --help for its own options.
 """
@@ -49,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     people.add_commands(commands, shared)
     verify.add_commands(commands, shared)
     policy.add_commands(commands, shared)
+    governance.add_commands(commands, shared)
     explain.add_commands(commands, shared)
     return parser
 

@@ -56,11 +56,11 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def run_status(given: argparse.Namespace, output: Output) -> int:
-    client = _client(given)[1]
+    client = client_of(given)[1]
     status = client.get("/node/status")
     if output.document(status):
         return 0
-    standing = "[green]height advances[/green]" if status["healthy"] else "[red]height stands still[/red]"
+    standing = "[green]height advances[/green]" if status["healthy"] else f"[red]{plain(status['why_unhealthy'])}[/red]"
     output.facts(
         [
             ("node", f"{status['name']} ({status['role']}, version {status['version']})"),
@@ -70,6 +70,16 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
             ("waiting events", status["mempool_events"]),
         ]
     )
+    alert = status["alert"]
+    if alert is not None:
+        output.facts(
+            [
+                ("alert", f"[red]{alert['code']}: serves reads only[/red]"),
+                ("found", f"{plain(alert['why'])} (height {alert['height']})"),
+                ("seal", alert["seal"]),
+                ("remedy", plain(alert["remedy"])),
+            ]
+        )
     rows = [
         (short(peer["public_key"]), peer["role"], peer["address"], peer["height"], peer["rtt_ms"] or "")
         for peer in status["peers"]
@@ -79,31 +89,31 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
 
 
 def _describe_consensus(status: dict[str, Any]) -> str:
-    if status["replica"] is None:
-        return "follows the validators"
     if status["halted"]:
         return f"[red]stopped voting: {status['halted']}[/red]"
+    if status["replica"] is None:
+        return "follows the validators"
     return f"replica {status['replica']}, view {status['view']}, primary is replica {status['primary']}"
 
 
 def run_post(given: argparse.Namespace, output: Output) -> int:
     body = {"tags": given.tag}
-    return _sign_and_submit(given, output, "content.PostPublished", body, text=given.text)
+    return sign_and_submit(given, output, "content.PostPublished", body, text=given.text)
 
 
 def run_reply(given: argparse.Namespace, output: Output) -> int:
-    return _sign_and_submit(given, output, "content.ReplyPublished", {"parent": given.post}, text=given.text)
+    return sign_and_submit(given, output, "content.ReplyPublished", {"parent": given.post}, text=given.text)
 
 
 def run_like(given: argparse.Namespace, output: Output) -> int:
     kind = "graph.LikeWithdrawn" if given.withdraw else "graph.ContentLiked"
-    return _sign_and_submit(given, output, kind, {"target": given.post})
+    return sign_and_submit(given, output, kind, {"target": given.post})
 
 
 def run_follow(given: argparse.Namespace, output: Output) -> int:
     kind = "graph.AccountUnfollowed" if given.stop else "graph.AccountFollowed"
-    target = _resolve_account(_client(given)[1], given.account)
-    return _sign_and_submit(given, output, kind, {"target": target})
+    target = resolve_account(client_of(given)[1], given.account)
+    return sign_and_submit(given, output, kind, {"target": target})
 
 
 def run_transfer(given: argparse.Namespace, output: Output) -> int:
@@ -111,13 +121,13 @@ def run_transfer(given: argparse.Namespace, output: Output) -> int:
         atoms = parse_decimal(given.amount)
     except ValueError as error:
         raise UsageError(f"amount: {error}") from error
-    target = _resolve_account(_client(given)[1], given.account)
+    target = resolve_account(client_of(given)[1], given.account)
     body = {"atoms": str(atoms), "to": target, "token": "FLX"}
-    return _sign_and_submit(given, output, "economics.TokensTransferred", body)
+    return sign_and_submit(given, output, "economics.TokensTransferred", body)
 
 
 def run_join(given: argparse.Namespace, output: Output) -> int:
-    home, client = _client(given)
+    home, client = client_of(given)
     account = account_text_of(home, home.open_key(given.key))
     code = 0
     try:
@@ -125,17 +135,17 @@ def run_join(given: argparse.Namespace, output: Output) -> int:
     except ApiProblem as problem:
         if problem.status != 404:
             raise
-        code = _sign_and_submit(given, output, "identity.IdentityCreated", {})
+        code = sign_and_submit(given, output, "identity.IdentityCreated", {})
     else:
         if not given.handle:
             raise UsageError(f"the account of {given.key} exists already: {account}")
     if code == 0 and given.handle:
-        code = _sign_and_submit(given, output, "identity.HandleClaimed", {"handle": given.handle})
+        code = sign_and_submit(given, output, "identity.HandleClaimed", {"handle": given.handle})
     return code
 
 
 def run_feed(given: argparse.Namespace, output: Output) -> int:
-    page = _client(given)[1].get("/feed", limit=given.limit, at=given.at)
+    page = client_of(given)[1].get("/feed", limit=given.limit, at=given.at)
     if output.document(page):
         return 0
     for item in page["items"]:
@@ -152,7 +162,7 @@ def run_feed(given: argparse.Namespace, output: Output) -> int:
 
 
 def run_event(given: argparse.Namespace, output: Output) -> int:
-    event = _client(given)[1].get(f"/ledger/events/{given.event}")
+    event = client_of(given)[1].get(f"/ledger/events/{given.event}")
     if output.document(event):
         return 0
     print_receipt(event["receipt"], output)
@@ -179,16 +189,17 @@ def print_receipt(receipt: dict[str, Any], output: Output) -> None:
         output.line(f"  [dim]guard[/dim]  {mark} {verdict['code']}  [dim]{facts}[/dim]")
 
 
-def _client(given: argparse.Namespace) -> tuple[Home, ApiClient]:
+def client_of(given: argparse.Namespace) -> tuple[Home, ApiClient]:
+    """Return the home that a command names, and a client of its node."""
     home = find_home(given.home, given.url)
     return home, ApiClient(home.url)
 
 
-def _sign_and_submit(
+def sign_and_submit(
     given: argparse.Namespace, output: Output, kind: str, body: dict[str, Any], text: str | None = None
 ) -> int:
     """Prepare an event at the node, check and sign it here, submit it, and wait until it is final."""
-    home, client = _client(given)
+    home, client = client_of(given)
     key = home.open_key(given.key)
     request: dict[str, Any] = {"type": kind, "key": key.public.hex(), "body": body}
     if text is not None:
@@ -226,7 +237,8 @@ def account_text_of(home: Home, key: SigningKey) -> str:
     return encode_id(IdKind.ACCOUNT, compute_account_id(compute_chain_id(home.read_genesis()), key.public))
 
 
-def _resolve_account(client: ApiClient, text: str) -> str:
+def resolve_account(client: ApiClient, text: str) -> str:
+    """Return the account that an id or a handle names."""
     if text.startswith("acct1"):
         return text
     account: str = client.get(f"/profiles/{text.removeprefix('@')}")["account"]

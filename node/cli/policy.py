@@ -111,7 +111,7 @@ def run_show(given: argparse.Namespace, output: Output) -> int:
     }  # fmt: skip
     if not output.document(found):
         rows = [
-            (field, _readable(value), _readable(_text(ranges[field][0])), _readable(_text(ranges[field][1])))
+            (field, readable(value), readable(_text(ranges[field][0])), readable(_text(ranges[field][1])))
             for field, value in values.items()
         ]
         title = f"{version.name}@{version.version}, in force from epoch {version.from_epoch}"
@@ -137,7 +137,7 @@ def run_diff(given: argparse.Namespace, output: Output) -> int:
         "changes": [{"field": field, "before": one, "after": other} for field, one, other in changed],
     }
     if not output.document(found):
-        rows = [(field, _readable(one), _readable(other)) for field, one, other in changed]
+        rows = [(field, readable(one), readable(other)) for field, one, other in changed]
         output.table(f"changes of {found['from']}", ("field", "before", "after"), rows)
         output.facts([("draft", found["draft"])])
     return 0
@@ -259,14 +259,15 @@ def _read_version(view: View, policy: str, version: int | None) -> PolicyVersion
 
 def _edit(version: PolicyVersion, changes: list[str]) -> bytes:
     """Return a version's values with the changes of the command line.  Raises UsageError."""
-    changed = dict(_read_change(version.name, change) for change in changes)
+    changed = dict(read_change(version.name, change) for change in changes)
     try:
         return edit_values(version.name, version.values, changed)
     except PolicyInvalid as invalid:
         raise UsageError(str(invalid)) from invalid
 
 
-def _read_change(policy: str, change: str) -> tuple[str, int | bytes]:
+def read_change(policy: str, change: str) -> tuple[str, int | bytes]:
+    """Return the field and value that a FIELD=VALUE of the command line sets.  Raises UsageError."""
     field, separator, text = change.partition("=")
     known = {name: (default, highest) for name, default, _, highest in describe(policy)}
     if not separator or field not in known:
@@ -290,7 +291,7 @@ def _text(value: int | bytes | None) -> str:
     return "" if value is None else value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Return a stored number as people read it."""
     if not text.isdigit() or int(text) < DECIMAL_FROM:
         return text

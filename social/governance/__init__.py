@@ -7,6 +7,8 @@
     ACTIVE     in force; then SUPERSEDED by a later version, or ROLLED_BACK
     REJECTED, EXPIRED, CANCELLED   the other ends
 
-Files: `drafts`, `reports`, `proposals` and `votes` are what accounts sign, `close` what an epoch's close derives from
-it, `tally` the arithmetic, `explain` the values that an old receipt was judged by.
+Beside policies it grants and revokes roles and takes nodes out of service (`measures`), with the same votes.
+
+Files: `drafts`, `reports`, `proposals`, `measures` and `votes` are what accounts sign, `close` what an epoch's close
+derives from it, `tally` the arithmetic, `explain` the values that an old receipt was judged by.
 """

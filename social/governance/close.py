@@ -29,6 +29,7 @@ from ledger.standing import credit_reserve
 from ledger.tokens import FLX, burn
 from social.governance import tally
 from social.governance.drafts import PolicyName, read_draft
+from social.governance.measures import judge_measure, list_enacted
 from social.governance.proposals import (
     ACTIVE,
     CHANGE,
@@ -40,6 +41,7 @@ from social.governance.proposals import (
     SUPERSEDED,
     VOTING,
     Enactment,
+    Measure,
     Proposal,
     close_proposal,
     compute_deposit_account,
@@ -109,7 +111,7 @@ class PolicyRolledBack:
 
 
 def close_governance(view: View, closed: int, beat: int) -> Iterator[Derived]:
-    """Yield what the close of an epoch means for policies.  Cost: linear in the open proposals."""
+    """Yield what the close of an epoch means for policies and measures.  Cost: linear in the open proposals."""
     yield from _list_failed(view, closed)
     proposals = [each.proposal for each in list_open(view)]
     without_quorum: list[bytes] = []
@@ -133,7 +135,10 @@ def close_governance(view: View, closed: int, beat: int) -> Iterator[Derived]:
     for proposal_id in proposals:
         proposal = _read(view, proposal_id)
         if proposal.state == QUEUED and proposal.ready_beat is not None and proposal.ready_beat <= beat:
-            yield _enact(view, proposal_id, proposal)
+            if proposal.measure is None:
+                yield _enact(view, proposal_id, proposal)
+            else:
+                yield from _enact_measure(view, proposal_id, proposal.measure)
 
 
 def _read(view: View, proposal_id: bytes) -> Proposal:
@@ -147,6 +152,15 @@ def _compute_outcome(proposal: Proposal) -> str:
         proposal.yes, proposal.no, proposal.abstain,
         eligible=proposal.eligible, quorum=proposal.quorum, majority=proposal.majority,
     )  # fmt: skip
+
+
+def _enact_measure(view: View, proposal_id: bytes, measure: Measure) -> Iterator[Derived]:
+    """Yield the events that carry a measure out, or end it where that is not possible any more."""
+    verdict = judge_measure(view, measure)
+    if verdict.allowed:
+        yield from list_enacted(view, proposal_id, measure)
+    else:
+        yield PROPOSAL_EXPIRED, ProposalExpired(proposal_id, verdict.code)
 
 
 def _enact(view: View, proposal_id: bytes, proposal: Proposal) -> Derived:

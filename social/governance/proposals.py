@@ -66,6 +66,18 @@ class ProposalCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """What a vote would do that is on no policy (`social.governance.measures`)."""
+
+    account: Bytes32  # who would get or lose a role; zero for a node
+    expires_beat: U64 | None  # of the role
+    kind: Annotated[str, Length(1, 16)]
+    node: Bytes32  # zero for a role
+    reason: Annotated[str, Length(0, 96)]
+    role: Annotated[str, Length(0, 16)]
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """A proposal as the state keeps it.  Its id is that of the event that made it."""
 
@@ -79,9 +91,10 @@ class Proposal:
     epoch: U64  # whose weights count
     kind: Annotated[str, Length(1, 16)]
     majority: Raw1
+    measure: Measure | None  # None for a policy's
     no: U128
     opened_beat: U64
-    policy: PolicyName
+    policy: PolicyName  # or the topic of a measure
     proposer: Bytes32
     quorum: Raw1
     ready_beat: U64 | None  # from which a queued one may come into force
@@ -268,7 +281,7 @@ def _was_prepared(view: View, entry: Opening) -> Verdict:
     return rollback_has_target(view, cast(Any, entry))
 
 
-def proposer_has_cooled_down(view: View, entry: Opening) -> Verdict:
+def proposer_has_cooled_down(view: View, entry: Entry[Any]) -> Verdict:
     last, policies = view.get(keyspace.last_proposal(entry.author)), read_policies(view)
     if last is None:
         return allow("PROPOSAL_PROPOSER_RESTED", "This is the author's first proposal.")
@@ -295,13 +308,18 @@ def somebody_can_vote(view: View, entry: Opening) -> Verdict:
     track = SOCIAL if policy is None else TRACKS[policy]
     if track != SOCIAL and not all(guard(view, entry).allowed for guard in CHEAP_GUARDS):
         return allow("PROPOSAL_ELECTORATE_OPEN", "Not looked at: the proposal fails for another reason.", track=track)
-    eligible = read_mass(view, entry.epoch) if track == SOCIAL else sum(list_electors(view, entry.epoch).values())
+    return judge_electorate(view, entry.epoch, track)
+
+
+def judge_electorate(view: View, epoch: int, track: str) -> Verdict:
+    """Say whether anybody could vote; on the infra track this reads all nodes."""
+    eligible = read_mass(view, epoch) if track == SOCIAL else sum(list_electors(view, epoch).values())
     if eligible:
         return allow("PROPOSAL_ELECTORATE", "There is somebody to vote.", eligible=eligible, track=track)
     return deny("PROPOSAL_NO_ELECTORATE", "Nobody could vote on this now.", track=track)
 
 
-def deposit_is_enough(view: View, entry: Opening) -> Verdict:
+def deposit_is_enough(view: View, entry: Entry[Any]) -> Verdict:
     policies, balance = read_policies(view), read_balance(view, FLX, entry.author)
     least, given = policies.governance.deposit, entry.body.deposit
     facts: dict[str, Fact] = {"deposit_atoms": given, "deposit_atoms_min": least, "balance_atoms": balance}
@@ -341,9 +359,10 @@ def apply_policy_proposed(view: View, entry: Entry[PolicyProposed]) -> Iterator[
     """Open the vote."""
     body, draft = entry.body, read_draft(view, entry.body.draft)
     assert draft is not None, "a guard found it"
-    yield from _open(
-        view, entry, policy=draft.policy, kind=CHANGE, draft=body.draft, report=body.report, rollback=body.rollback,
-        urgent=body.urgent,
+    yield from open_vote(
+        view, entry, policy=draft.policy, track=TRACKS[draft.policy],
+        base=current_version(read_policies(view), draft.policy), kind=CHANGE, draft=body.draft, report=body.report,
+        rollback=body.rollback, urgent=body.urgent,
     )  # fmt: skip
 
 
@@ -354,17 +373,29 @@ def apply_rollback_proposed(view: View, entry: Entry[RollbackProposed]) -> Itera
     assert enactment.rollback is not None, "a guard found it"
     target = read_version(view, entry.body.policy, enactment.rollback)
     assert target is not None, "a version that was named stays readable"
-    yield from _open(
-        view, entry, policy=entry.body.policy, kind=ROLLBACK, draft=target.id, report=NONE,
-        rollback=enactment.rollback, urgent=False,
+    policy = entry.body.policy
+    yield from open_vote(
+        view, entry, policy=policy, track=TRACKS[policy], base=current_version(read_policies(view), policy),
+        kind=ROLLBACK, draft=target.id, report=NONE, rollback=enactment.rollback, urgent=False,
     )  # fmt: skip
 
 
-def _open(
-    view: View, entry: Opening, *, policy: str, kind: str, draft: bytes, report: bytes, rollback: int, urgent: bool
+def open_vote(
+    view: View,
+    entry: Entry[Any],
+    *,
+    policy: str,
+    track: str,
+    base: int,
+    kind: str,
+    draft: bytes,
+    report: bytes,
+    rollback: int,
+    urgent: bool,
+    measure: Measure | None = None,
 ) -> Iterator[Write]:
-    policies = read_policies(view)
-    rules, track = policies.governance, TRACKS[policy]
+    """Yield what opens a vote: its rules and weights are those of this moment, and its deposit is held."""
+    rules = read_policies(view).governance
     if track == SOCIAL:
         window, delay, quorum, majority = (
             rules.window_beats, rules.delay_beats, rules.social_quorum, rules.social_majority,
@@ -379,10 +410,11 @@ def _open(
     if urgent or kind == ROLLBACK:
         window, delay = window // 2, delay // 2
     proposal = Proposal(
-        abstain=0, base=current_version(policies, policy), closes_beat=entry.beat + window, delay_beats=delay,
+        abstain=0, base=base, closes_beat=entry.beat + window, delay_beats=delay,
         deposit=entry.body.deposit, draft=draft, eligible=eligible, epoch=entry.epoch, kind=kind, majority=majority,
-        no=0, opened_beat=entry.beat, policy=policy, proposer=entry.author, quorum=quorum, ready_beat=None,
-        report=report, rollback=rollback, state=VOTING, track=track, urgent=urgent, version=None, voters=0, yes=0,
+        measure=measure, no=0, opened_beat=entry.beat, policy=policy, proposer=entry.author, quorum=quorum,
+        ready_beat=None, report=report, rollback=rollback, state=VOTING, track=track, urgent=urgent,
+        version=None, voters=0, yes=0,
     )  # fmt: skip
     yield Put(keyspace.proposal(entry.event_id), encode_record(proposal))
     yield Put(keyspace.last_proposal(entry.author), encode_number(entry.beat))

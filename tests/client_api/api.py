@@ -14,7 +14,7 @@ from client_api.endpoint import Endpoint
 from client_api.openapi import make_openapi
 from client_api.routes import ENDPOINTS
 from client_api.server import ApiServer
-from client_api.services import Lost, NodeBusy, NodeStatus, PeerStatus, Submitted
+from client_api.services import Alert, Lost, NodeBusy, NodeStatus, PeerStatus, Submitted
 
 from ledger.block import Batch
 from ledger.chain import Chain
@@ -39,6 +39,7 @@ class FakeNode:
         self.busy = False
         self.height_age_ms = 10
         self.halted: str | None = None
+        self.alerted: Alert | None = None
         self.certified_height = 0
         self.on_submit: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
@@ -55,6 +56,9 @@ class FakeNode:
         answers = [self._take(signed) for signed in events]
         self.on_submit()
         return answers
+
+    def alert(self) -> Alert | None:
+        return self.alerted
 
     def _take(self, signed: SignedEvent) -> Submitted:
         chain = self._chain
@@ -93,6 +97,7 @@ class FakeNode:
             mempool_bytes=self.mempool.size_bytes,
             uptime_ms=1_000,
             peers=(peer, silent),
+            alert=self.alerted,
         )
 
     def subscribe(self, on_block: Callable[[Executed], None], on_lost: Lost) -> None:
@@ -144,8 +149,8 @@ class Answer:
 class Api:
     """A world, its node, and its API listening on a free port."""
 
-    def __init__(self, folder: Path) -> None:
-        self.world = World(folder / "ledger")
+    def __init__(self, folder: Path, world: World | None = None) -> None:
+        self.world = World(folder / "ledger") if world is None else world
         self.node = FakeNode(self.world.chain)
         self.server = ApiServer(self.node, "127.0.0.1", 0)
         self.url = self.server.start()

@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from ledger.authoring import Reference, make_event, sign_event
+from ledger.emission import NOD_SHARE_MAX
 from ledger.events import EventType, SignedEvent, View
 from ledger.genesis import Allocation, Genesis, make_policy_values
+from ledger.nod import FIT
 from ledger.nodes import (
     AUDITOR,
     NO_GROUP,
     NODE_REVOKED,
     RELAY,
     VALIDATOR,
+    Node,
     NodeRegistered,
     NodeRevoked,
     read_node,
@@ -195,3 +198,41 @@ def outcomes(receipts: list[Receipt]) -> dict[int, tuple[str, int]]:
     return {
         numbers[str(row.inputs["node"])]: (str(row.inputs["code"]), int(row.inputs.get("atoms", 0))) for row in rows
     }
+
+
+ALL = dict.fromkeys(range(7), ASKED)
+
+
+def open_town(town: NodeTown, *numbers: int) -> NodeTown:
+    """Register nodes in epoch 0, and live an epoch so that what follows can be attested."""
+    town.register(*(numbers or range(7)))
+    for _ in range(3):
+        town.beat()
+    town.settle()
+    town.live_epoch()
+    town.settle()
+    return town
+
+
+def codes(receipt: Receipt) -> set[str]:
+    return {verdict.code for verdict in receipt.verdicts if not verdict.allowed}
+
+
+def assert_exact(town: NodeTown, receipts: list[Receipt]) -> int:
+    """Check what must hold of every settlement; return the pool."""
+    closed = by_type(receipts, "economics.EmissionEpochClosed")[0].inputs
+    pool, issued = int(closed["nod_pool"]), int(closed["nod_issued"])
+    rows = outcomes(receipts)
+    given = [atoms for _, atoms in rows.values()]
+    assert sum(given) == issued <= pool
+    assert all(atoms * SCALE <= pool * NOD_SHARE_MAX for atoms in given)
+    assert all(atoms == 0 for code, atoms in rows.values() if code != FIT)
+    town.assert_conserved()
+    return pool
+
+
+def make_node(owner: int, key: bytes, number: int = 0) -> Node:
+    return Node(
+        bytes([owner]) * 32, 0, NO_GROUP, key, RELAY, number, b"q" * 32, "ML-DSA-65", 0, released=False,
+        retired_epoch=None, revoked=False,
+    )  # fmt: skip

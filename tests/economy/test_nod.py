@@ -1,98 +1,43 @@
-"""NOD: of the nodes that serve, who is paid, who is not and why, and that nobody can move the numbers."""
+"""NOD: of the nodes that serve, who is paid, who is not and why."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ledger import keyspace
-from ledger.allocation import fill_under_caps
 from ledger.draft import Draft
-from ledger.emission import NOD_NODES_MIN, NOD_SHARE_MAX, NOD_VOTE_MAX, judge_nod_votes
-from ledger.events import Entry, Event, EventType, View, Write
+from ledger.emission import NOD_SHARE_MAX
 from ledger.nod import (
     FIT,
     TOO_FEW,
-    Measures,
-    compute_nod_votes,
     explain_node,
     judge_node,
     list_nod_events,
-    read_nod_balances,
-    read_operator_groups,
-    share_pool,
 )
 from ledger.nodes import (
-    NO_GROUP,
     NO_KEY,
-    NODE_BOND,
-    RELAY,
-    RELEASE_EPOCHS,
-    VALIDATOR,
-    Node,
-    NodeBondReleased,
-    NodeRegistered,
-    NodeRetired,
-    compute_node_bond_account,
     list_nodes,
-    read_node,
 )
 from ledger.policies import NodPolicy, read_policies
 from ledger.primitives.fixed_point import SCALE
-from ledger.primitives.records import decode_record, encode_record
-from ledger.receipts import APPLIED, DENIED, SKIPPED, Receipt
-from ledger.registry import Registry
+from ledger.primitives.records import encode_record
+from ledger.receipts import Receipt
 from ledger.service import Service, Validators, read_service
 from ledger.settlement import plan_epoch
 from ledger.standing import ENERGY_UNIT, read_standing
 from ledger.telemetry import Attestations, Attested
-from ledger.tokens import FLX, NOD, issue, read_balance, read_issued
-from ledger.transfers import TokensTransferred
-from tests.economy.node_town import ASKED, NODES, NodeTown, make_registry_that_revokes, outcomes
+from ledger.tokens import NOD, read_balance
+from tests.economy.node_town import (
+    ALL,
+    ASKED,
+    NODES,
+    NodeTown,
+    assert_exact,
+    make_node,
+    make_registry_that_revokes,
+    open_town,
+    outcomes,
+)
 from tests.economy.town import by_type
-from tests.ledger.world import REGISTRY
-
-ALL = dict.fromkeys(range(7), ASKED)
-
-
-@pytest.fixture
-def town(tmp_path: Path) -> Iterator[NodeTown]:
-    made = NodeTown(tmp_path / "town")
-    yield made
-    made.close()
-
-
-def open_town(town: NodeTown, *numbers: int) -> NodeTown:
-    """Register nodes in epoch 0, and live an epoch so that what follows can be attested."""
-    town.register(*(numbers or range(7)))
-    for _ in range(3):
-        town.beat()
-    town.settle()
-    town.live_epoch()
-    town.settle()
-    return town
-
-
-def codes(receipt: Receipt) -> set[str]:
-    return {verdict.code for verdict in receipt.verdicts if not verdict.allowed}
-
-
-def assert_exact(town: NodeTown, receipts: list[Receipt]) -> int:
-    """Check what must hold of every settlement; return the pool."""
-    closed = by_type(receipts, "economics.EmissionEpochClosed")[0].inputs
-    pool, issued = int(closed["nod_pool"]), int(closed["nod_issued"])
-    rows = outcomes(receipts)
-    given = [atoms for _, atoms in rows.values()]
-    assert sum(given) == issued <= pool
-    assert all(atoms * SCALE <= pool * NOD_SHARE_MAX for atoms in given)
-    assert all(atoms == 0 for code, atoms in rows.values() if code != FIT)
-    town.assert_conserved()
-    return pool
-
 
 # Acceptance.
 
@@ -291,13 +236,6 @@ class State:
         return self._found.get(key)
 
 
-def make_node(owner: int, key: bytes, number: int = 0) -> Node:
-    return Node(
-        bytes([owner]) * 32, 0, NO_GROUP, key, RELAY, number, b"q" * 32, "ML-DSA-65", 0, released=False,
-        retired_epoch=None, revoked=False,
-    )  # fmt: skip
-
-
 def test_a_primary_that_loses_its_view_owes_a_proposal(town: NodeTown) -> None:
     open_town(town)
     epoch = town.chain.head.header.epoch
@@ -310,326 +248,3 @@ def test_a_primary_that_loses_its_view_owes_a_proposal(town: NodeTown) -> None:
     assert service is not None
     # Replica 1 proposes in the town; here 0 leads view 0 and 1 leads view 1, which both end before view 2.
     assert (service.led, service.proposals, service.view) == ((2, 2, 1, 0), (1, 1, 1, 0), 2)
-
-
-# The registry.
-
-
-def test_a_node_locks_its_bond_and_counts_from_the_next_epoch(town: NodeTown) -> None:
-    account = town.operators[5].account
-    held = read_balance(town.store, FLX, account)
-
-    town.register(5)
-
-    node = read_node(town.store, NODES[5].public)
-    assert node is not None
-    assert not node.serves_in(0)
-    assert node.serves_in(1)
-    assert read_balance(town.store, FLX, account) == held - NODE_BOND
-    assert read_balance(town.store, FLX, compute_node_bond_account(NODES[5].public)) == NODE_BOND
-    town.assert_conserved()
-
-
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"proof": bytes(64)}, "NODE_PROOF_INVALID"),
-        ({"kind": VALIDATOR}, "NODE_KIND_UNFIT"),
-        ({"kind": "miner"}, "NODE_KIND_UNKNOWN"),
-        ({"pqc_scheme": ""}, "NODE_PQC_INCOMPLETE"),
-        ({"node": NODES[0].public}, "NODE_KIND_UNFIT"),
-    ],
-)
-def test_a_registration_that_does_not_fit_is_denied(town: NodeTown, changes: dict[str, Any], code: str) -> None:
-    receipt = town.execute(town.registration(5, **changes)).receipts[-1]
-
-    assert receipt.outcome == DENIED
-    assert code in codes(receipt)
-    assert list_nodes(town.store) == ()
-
-
-def test_a_proof_for_one_account_serves_no_other(town: NodeTown) -> None:
-    honest, thief = town.operators[5], town.operators[6]
-    proof = town.registration(5, honest)
-    honest.nonce -= 1
-    stolen = decode_record(NodeRegistered, decode_record(Event, proof.event).body).proof
-
-    receipt = town.execute(town.registration(5, thief, proof=stolen)).receipts[-1]
-
-    assert codes(receipt) == {"NODE_PROOF_INVALID"}
-
-
-def test_a_key_is_registered_once_for_ever(town: NodeTown) -> None:
-    town.register(5, 6)
-    again = town.execute(town.registration(5, town.operators[7])).receipts[-1]
-    town.do(town.operators[5], NodeRetired, node=NODES[5].public)
-    retired = town.execute(town.registration(5)).receipts[-1]
-    early = town.do(town.operators[5], NodeBondReleased, node=NODES[5].public)
-    town.pass_epochs(RELEASE_EPOCHS)
-
-    foreign = town.do(town.operators[6], NodeBondReleased, node=NODES[5].public)
-    released = town.do(town.operators[5], NodeBondReleased, node=NODES[5].public)
-    twice = town.do(town.operators[5], NodeBondReleased, node=NODES[5].public)
-
-    assert [codes(each) for each in (again, retired, early, foreign, released, twice)] == [
-        {"NODE_EXISTS"}, {"NODE_RETIRED"}, {"NODE_BOND_LOCKED"}, {"NODE_NOT_IN_REGISTRY"}, set(),
-        {"NODE_BOND_RELEASED"},
-    ]  # fmt: skip
-    assert [node.key for node in list_nodes(town.store)] == [NODES[6].public]
-    assert read_balance(town.store, FLX, compute_node_bond_account(NODES[5].public)) == 0
-    town.assert_conserved()
-
-
-def test_the_list_of_nodes_stays_whole_in_whatever_order_they_retire(town: NodeTown) -> None:
-    town.register(4, 5, 6, 7)
-    left = [4, 5, 6, 7]
-    for number in (4, 7, 6, 5):
-        town.do(town.operators[number], NodeRetired, node=NODES[number].public)
-        left.remove(number)
-        assert [node.key for node in list_nodes(town.store)] == sorted(NODES[each].public for each in left)
-        assert sorted(node.place for node in list_nodes(town.store)) == list(range(len(left)))
-
-
-def test_who_can_not_pay_the_bond_registers_no_node(town: NodeTown) -> None:
-    operator = town.operators[5]
-    gift = read_balance(town.store, FLX, operator.account) - NODE_BOND + 1
-    town.do(operator, TokensTransferred, atoms=gift, to=town.people[0].account, token=FLX)
-
-    receipt = town.execute(town.registration(5)).receipts[-1]
-
-    assert codes(receipt) == {"NODE_BOND_UNCOVERED"}
-
-
-def test_an_operator_group_does_not_support_itself(town: NodeTown) -> None:
-    town.register(4, group=b"g" * 32)
-    town.register(5)
-
-    assert read_operator_groups(town.store) == {town.operators[4].account: b"g" * 32}
-
-
-# Certificates and attestations.
-
-
-def test_a_forged_certificate_is_refused(town: NodeTown) -> None:
-    open_town(town)
-    town.beat()
-    foreign, other_block = {1: NODES[5]}, town.chain.head.height - 1
-
-    by_foreign_key = town.execute(town.certificate([0, 1, 2], keys=foreign)).receipts[-1]
-    over_another_block = town.execute(town.certificate([0, 1, 2], hash_of=other_block)).receipts[-1]
-    town.operators[0].nonce -= 1  # what is refused before its place uses up no nonce
-    of_the_wrong_replica = town.execute(town.certificate([0, 1, 2], keys={1: NODES[2]})).receipts[-1]
-
-    assert (by_foreign_key.outcome, codes(by_foreign_key)) == (DENIED, {"TELEMETRY_SIGNER_UNKNOWN"})
-    assert (over_another_block.outcome, codes(over_another_block)) == (SKIPPED, {"TELEMETRY_SIGNATURE_INVALID"})
-    assert codes(of_the_wrong_replica) == {"TELEMETRY_SIGNER_UNKNOWN"}
-
-
-def test_a_validator_that_was_left_out_adds_its_own_signature(town: NodeTown) -> None:
-    open_town(town)
-    town.beat()
-    epoch = town.chain.head.header.epoch
-
-    def votes() -> tuple[int, ...]:
-        service = read_service(town.store, epoch)
-        assert service is not None
-        return (service.certified, *service.votes)
-
-    town.execute(town.certificate([0, 1], author=0))
-    assert votes() == (0, 0, 0, 0, 0)  # no quorum yet
-    town.execute(town.certificate([2], author=2))
-    assert votes() == (1, 1, 1, 1, 0)
-    town.execute(town.certificate([3], author=3))
-    assert votes() == (1, 1, 1, 1, 1)
-    again = town.execute(town.certificate([0, 1, 2, 3], author=1)).receipts[-1]
-    assert codes(again) == {"TELEMETRY_VOTES_KNOWN"}
-    assert votes() == (1, 1, 1, 1, 1)
-
-
-def test_a_certificate_of_an_epoch_that_is_over_counts_no_more(town: NodeTown) -> None:
-    open_town(town)
-    late = town.chain.head.height - 2
-
-    receipt = town.execute(town.certificate([0, 1, 2], at=late)).receipts[-1]
-
-    assert codes(receipt) == {"TELEMETRY_EPOCH_OVER"}
-
-
-def test_who_runs_no_node_puts_nothing_on_the_ledger(town: NodeTown) -> None:
-    open_town(town, 0, 1, 2, 3, 5)
-
-    certified = town.execute(town.certificate([0, 1, 2], author=6)).receipts[-1]
-    attested = town.execute(town.attestation(6, {1: ASKED})).receipts[-1]
-    by_relay = town.execute(town.attestation(5, {1: ASKED})).receipts[-1]
-
-    assert codes(certified) == {"NODE_NOT_IN_REGISTRY"}
-    assert codes(attested) == codes(by_relay) == {"NODE_NOT_VALIDATOR"}
-
-
-def test_a_validator_attests_each_node_once_and_never_its_own(town: NodeTown) -> None:
-    open_town(town)
-    epoch = town.chain.head.header.epoch
-
-    first = town.execute(town.attestation(0, {5: 1})).receipts[-1]
-    again = town.execute(town.attestation(0, {5: ASKED, 6: ASKED})).receipts[-1]
-    own = town.execute(town.attestation(0, {0: ASKED})).receipts[-1]
-    too_many = town.execute(town.attestation(0, {6: ASKED + 1})).receipts[-1]
-    unknown = town.execute(town.attestation(0, {7: ASKED})).receipts[-1]
-    present = town.execute(town.attestation(0, {6: ASKED}, epoch)).receipts[-1]
-    past = town.execute(town.attestation(0, {6: ASKED}, epoch - 2)).receipts[-1]
-
-    assert first.outcome == APPLIED
-    assert [codes(each) for each in (again, own, too_many, unknown, present)] == [
-        {"TELEMETRY_ATTESTED"}, {"TELEMETRY_OWN_NODE"}, {"TELEMETRY_CONFLICTING"}, {"NODE_NOT_IN_REGISTRY"},
-        {"TELEMETRY_EPOCH_UNFIT"},
-    ]  # fmt: skip
-    assert "TELEMETRY_EPOCH_UNFIT" in codes(past)
-
-
-# Invariants.
-
-
-def test_i1_nobody_can_transfer_nod(town: NodeTown) -> None:
-    open_town(town)
-    town.live_epoch(answered=ALL)
-    town.settle()
-
-    receipt = town.do(town.operators[0], TokensTransferred, atoms=1, to=town.people[0].account, token=NOD)
-
-    assert receipt.outcome == DENIED
-
-
-def test_i1_no_signed_event_can_mint_nod_whatever_its_rules_are(tmp_path: Path) -> None:
-    def mint(view: View, entry: Entry[NodeRetired]) -> Iterator[Write]:
-        draft = Draft(view)
-        issue(draft, NOD, entry.author, SCALE)
-        yield from draft.writes()
-
-    def spoil(kind: EventType[Any]) -> EventType[Any]:
-        return replace(kind, guards=(), apply=mint) if kind.body is NodeRetired else kind
-
-    town = NodeTown(tmp_path, Registry([spoil(kind) for kind in REGISTRY.all()], REGISTRY.stack))
-
-    receipt = town.do(town.operators[0], NodeRetired, node=NODES[0].public)
-
-    assert "INVARIANT_VIOLATION_NOD_TRANSFER" in codes(receipt)
-    assert read_balance(town.store, NOD, town.operators[0].account) == 0
-    town.close()
-
-
-def test_i2_the_supply_grows_by_what_fit_nodes_were_given(town: NodeTown) -> None:
-    open_town(town)
-    total = 0
-    for absent in ({}, {3: 1}, {0: 4, 1: 4}):
-        town.live_epoch(answered=ALL, absent=absent)
-        before = read_issued(town.store, NOD)
-        receipts = town.settle()
-        given = sum(atoms for code, atoms in outcomes(receipts).values() if code == FIT)
-        assert read_issued(town.store, NOD) - before == given
-        total += given
-        assert_exact(town, receipts)
-    assert total > 0
-
-
-def test_i3_only_operators_with_a_fit_node_vote_and_none_above_a_quarter(town: NodeTown) -> None:
-    open_town(town)
-    town.live_epoch(answered=ALL | {4: 0})
-    town.settle()
-
-    weights = compute_nod_votes(read_nod_balances(town.store, 2))
-
-    assert sorted(weights) == sorted(town.operators[number].account for number in (0, 1, 2, 3, 5, 6))
-    assert all(weight * SCALE <= sum(weights.values()) * NOD_VOTE_MAX for weight in weights.values())
-    assert judge_nod_votes(list(weights.values()), read_policies(town.store)) == []
-    assert read_nod_balances(town.store, 1) == {}
-
-
-# Properties.
-
-
-def make_fit(contributions: list[tuple[int, int]]) -> list[tuple[Node, Measures]]:
-    """(operator, contribution in percent) to fit nodes in order of key."""
-    return [
-        (
-            make_node(owner, number.to_bytes(32, "big"), number),
-            Measures(4, 4, 4, percent * SCALE // 100, SCALE, 0, 0, SCALE, 0),
-        )
-        for number, (owner, percent) in enumerate(contributions)
-    ]
-
-
-def test_a_pool_too_small_for_four_is_not_issued() -> None:
-    """Else the limit that at least four nodes are paid would refuse the whole settlement."""
-    fit = make_fit([(1, 100), (2, 100), (3, 100), (4, 0)])
-
-    assert share_pool(100, fit) == ([0, 0, 0, 0], frozenset())
-    assert share_pool(3, make_fit([(1, 100), (2, 100), (3, 100), (4, 100)])) == ([0, 0, 0, 0], frozenset())
-    assert sum(share_pool(20, make_fit([(1, 100), (2, 100), (3, 100), (4, 100)]))[0]) == 20
-
-
-def test_an_operator_with_many_nodes_gets_no_more_than_its_cap() -> None:
-    shares, capped = share_pool(1_000, make_fit([(1, 100), (1, 100), (1, 50), (2, 100), (3, 100), (4, 100)]))
-
-    assert shares == [120, 120, 60, 234, 233, 233]
-    assert capped == {bytes([1]) * 32}
-
-
-members = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 100)), min_size=4, max_size=12)
-
-
-@given(st.integers(0, 10**24), members)
-def test_shares_are_exact_capped_for_each_operator_and_repeatable(pool: int, drawn: list[tuple[int, int]]) -> None:
-    fit = make_fit(drawn)
-
-    shares, capped = share_pool(pool, fit)
-
-    assert (shares, capped) == share_pool(pool, fit)
-    assert sum(shares) <= pool
-    assert all(share >= 0 for share in shares)
-    cap = pool * NOD_SHARE_MAX // SCALE
-    by_owner: dict[bytes, int] = {}
-    for (node, measures), share in zip(fit, shares, strict=True):
-        by_owner[node.account] = by_owner.get(node.account, 0) + share
-        assert measures.contribution or not share
-    assert all(atoms <= cap for atoms in by_owner.values())
-    paid = sum(1 for share in shares if share)
-    assert paid == 0 or paid >= NOD_NODES_MIN
-    if paid and sum(shares) < pool:  # what is left, nobody may take
-        earning = {node.account for node, measures in fit if measures.contribution}
-        assert all(by_owner[owner] == cap for owner in earning)
-
-
-@given(st.integers(0, 10**24), st.lists(st.integers(0, 10**20), max_size=12), st.integers(0, 10**24))
-def test_water_filling_loses_no_atom_and_keeps_the_order(pool: int, weights: list[int], cap: int) -> None:
-    shares, left = fill_under_caps(pool, weights, cap)
-
-    assert sum(shares) + left == pool
-    assert all(0 <= share <= cap for share in shares)
-    assert all(share == 0 for share, weight in zip(shares, weights, strict=True) if weight == 0)
-    assert left == 0 or all(share == cap for share, weight in zip(shares, weights, strict=True) if weight)
-    for first, one in enumerate(weights):
-        for second, other in enumerate(weights):
-            if one > other:
-                assert shares[first] >= shares[second] - 1
-
-
-balances = st.dictionaries(st.binary(min_size=32, max_size=32), st.integers(0, 10**24), max_size=9)
-
-
-@settings(max_examples=300)
-@given(balances)
-def test_the_clip_is_the_highest_that_keeps_everybody_at_a_quarter(held: dict[bytes, int]) -> None:
-    weights = compute_nod_votes(held)
-
-    total, voters = sum(weights.values()), [balance for balance in held.values() if balance]
-    assert sorted(weights) == sorted(held)
-    assert all(weight * 4 <= total for weight in weights.values())
-    assert all(weights[account] <= held[account] for account in held)
-    if len(voters) < NOD_NODES_MIN:
-        assert total == 0
-        return
-    clip = max(weights.values())
-    assert all(weight == min(held[account], clip) for account, weight in weights.items())
-    if clip < max(voters):
-        higher = [min(balance, clip + 1) for balance in voters]
-        assert max(higher) * 4 > sum(higher)

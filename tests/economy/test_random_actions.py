@@ -11,6 +11,7 @@ from ledger import keyspace, settlement
 from ledger.block import Batch
 from ledger.bonds import BondLocked, BondReleased
 from ledger.chain import Chain
+from ledger.conduct import FAMILIES
 from ledger.events import Entry, EventType, SignedEvent, View, Write
 from ledger.identity import IdentityCreated
 from ledger.policies import Policies
@@ -168,7 +169,7 @@ def _nonces(town: Town, people: dict[bytes, Person]) -> dict[bytes, int]:
     return {account: read_nonce(town.store, account) for account in people}
 
 
-def test_a_failed_action_changes_nothing_but_its_receipt_and_nonce(tmp_path: Path) -> None:
+def test_a_failed_action_changes_nothing_but_its_receipt_and_nonce_and_what_conduct_counts(tmp_path: Path) -> None:
     town = Town(tmp_path / "one", 6, POLICIES, make_faulty_registry())
     actor = Actor(town, seed=7)
     faults = 0
@@ -183,7 +184,10 @@ def test_a_failed_action_changes_nothing_but_its_receipt_and_nonce(tmp_path: Pat
         if first.outcome == DENIED:
             fault = any(verdict.code == "CIR-302" for verdict in first.verdicts)
             faults += fault
-            assert changed == {keyspace.nonce(first.author)} | ({keyspace.conduct(first.author)} if fault else set())
+            judges = {verdict.guard.partition("@")[0] for verdict in first.verdicts if not verdict.allowed}
+            vetoed = any(receipt.event_type == "guards.AegisVetoed" for receipt in executed.receipts)
+            counted = fault or vetoed or not judges.isdisjoint(FAMILIES)
+            assert changed == {keyspace.nonce(first.author)} | ({keyspace.conduct(first.author)} if counted else set())
         town.chain.commit(executed)
         for account, nonce in _nonces(town, {each.account: each for each in actor.people}).items():
             next(each for each in actor.people if each.account == account).nonce = nonce

@@ -248,7 +248,7 @@ def hall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hall]:
 
 
 def expect_veto(hall: Hall, executed: Executed, before: dict[bytes, bytes], code: str, person: Person) -> None:
-    """The event has no effect but its receipt and nonce; two events say who stopped it, and that nothing changed."""
+    """The event has no effect but its receipt, nonce and count; two events say who stopped it, and that it is so."""
     denied, vetoed, rolled_back = executed.receipts
     assert (denied.outcome, vetoed.event_type, rolled_back.event_type) == (
         DENIED, "guards.AegisVetoed", "guards.AegisRollbackApplied",
@@ -262,7 +262,7 @@ def expect_veto(hall: Hall, executed: Executed, before: dict[bytes, bytes], code
     assert rolled_back.inputs["before"] == rolled_back.inputs["after"] == executed.header.state_digest.hex()
     after = hall.state_keys()
     changes = {key for key in sorted(after | before) if after.get(key) != before.get(key)}
-    assert changes == {keyspace.nonce(person.account)}
+    assert changes == {keyspace.nonce(person.account), keyspace.conduct(person.account)}
 
 
 @pytest.mark.parametrize(
@@ -287,10 +287,9 @@ def test_a_veto_leaves_two_events_and_the_state_as_it_was(hall: Hall, found: dic
 
 def test_three_faults_in_an_epoch_put_their_author_into_quarantine_and_it_ends_by_itself(hall: Hall) -> None:
     hall.beat()
-    for _ in range(2):
-        assert [receipt.event_type for receipt in hall.fault(hall.bad).receipts] == [
-            "content.Faulty", "guards.Cir302Raised",
-        ]  # fmt: skip
+    first, second = (hall.fault(hall.bad) for _ in range(2))
+    assert [receipt.event_type for receipt in first.receipts] == ["content.Faulty", "guards.Cir302Raised"]
+    assert [receipt.event_type for receipt in second.receipts][2:] == ["guards.AnomalyNoted"]
     third = hall.fault(hall.bad)
 
     assert [receipt.event_type for receipt in third.receipts][2:] == ["guards.AccountQuarantined"]

@@ -1,5 +1,6 @@
 """Explaining a payment: the same sum from the ledger alone, and a receipt that says something else is told apart."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +8,16 @@ import pytest
 
 from ledger import keyspace
 from ledger.explanation import AUTHOR, ENDORSER, NotExplained
+from ledger.genesis import encode_genesis_file
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.ids import IdKind, encode_id
 from ledger.receipts import Receipt
-from node.cli.explain import explain_payment, read_receipt
+from node.cli.explain import explain_payment, explain_service, read_receipt
 from node.cli.home import UsageError
+from node.cli.main import main
+from node.config import Config, render_config
 from social.reactions import ContentLiked
+from tests.economy.node_town import ASKED, NODES, NodeTown
 from tests.economy.town import Town, by_type
 from tests.ledger.world import id_of
 
@@ -86,3 +91,39 @@ def test_what_can_not_be_explained_says_why(tmp_path: Path) -> None:
     town.store.write([(keyspace.META_UNDO_FLOOR, keyspace.u64(payments[0].height))], [])
     with pytest.raises(NotExplained, match="no longer kept here"):
         explain_payment(town.chain, payments[0])
+
+
+def test_what_a_node_earned_is_explained_for_any_epoch_that_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    town = NodeTown(tmp_path / "data" / "ledger")
+    town.register(*range(4))
+    answered = dict.fromkeys(range(4), ASKED)
+    town.close_epoch()
+    town.live_epoch()
+    town.settle()
+    town.live_epoch(answered=answered, absent={3: 32})
+    town.settle()
+    earned, lacking = NODES[0].public, NODES[3].public
+
+    first, second = (explain_service(town.chain, earned, epoch) for epoch in (1, None))
+    absent = explain_service(town.chain, lacking, 2)
+
+    assert first.outcome is not None
+    assert second.outcome is not None
+    assert absent.outcome is not None
+    assert (first.outcome.epoch, second.outcome.epoch) == (1, 2)
+    assert absent.outcome.code == "UPTIME_BELOW_THRESHOLD"
+    with pytest.raises(NotExplained, match="epoch 7 was not settled"):
+        explain_service(town.chain, earned, 7)
+    with pytest.raises(UsageError, match="no node was registered"):
+        explain_service(town.chain, bytes(32), None)
+    genesis = town.chain.genesis
+    town.close()
+    (tmp_path / "node.toml").write_text(render_config(Config(tmp_path)), encoding="utf-8")
+    (tmp_path / "genesis.json").write_bytes(encode_genesis_file(genesis))
+    assert main(["explain", "nod", lacking.hex(), "--node", str(tmp_path)]) == 0
+    assert "the node was there for too little of the epoch" in capsys.readouterr().out
+    assert main(["explain", "nod", lacking.hex(), "--epoch", "1", "--node", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["outcome"]["epoch"] == 1
+    assert main(["explain", "nod", "x", "--node", str(tmp_path)]) == 2
