@@ -20,7 +20,7 @@ def update(state: State) -> None:
     waiting = state.in_view and not state.is_primary and not state.syncing and state.halted is None
     request = (state.view, state.oldest_request) if waiting and state.oldest_request is not None else None
     proposal = (state.view, state.last_ordered) if waiting and has_open_proposal(state) else None
-    new_view = state.view if view_change.has_quorum(state) and state.halted is None else None
+    new_view = state.view if view_change.has_left_with_quorum(state) and state.halted is None else None
     _watch(state, TimerKind.REQUEST, request)
     _watch(state, TimerKind.PROPOSAL, proposal)
     _watch(state, TimerKind.NEW_VIEW, new_view)

@@ -86,6 +86,18 @@ def has_quorum(state: State) -> bool:
     return len(_get_for_view(state)) >= state.quorum
 
 
+def has_left_with_quorum(state: State) -> bool:
+    """Tell whether a quorum, ourselves included, left for the view that we are changing to or for a higher one.
+
+    Then its primary is timed.  Whoever gave up waiting for it and went on counts too: else one replica that is ahead
+    would leave the others to wait for ever, too few for a quorum without it, and it too alone to be followed.
+    """
+    if state.in_view or state.me not in state.view_changes:
+        return False
+    views = [signed.message.view for signed in state.view_changes.values()]
+    return sum(1 for view in views if view >= state.view) >= state.quorum
+
+
 def consider_new_view(state: State) -> None:
     """The primary of the view begins it when a quorum has left for it."""
     if not state.is_primary or not has_quorum(state) or state.syncing or state.halted is not None:
