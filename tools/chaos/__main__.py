@@ -36,7 +36,7 @@ from tools.chaos.checks import (
     check_offline,
     wait_common_height,
 )
-from tools.chaos.faults import Faults, draw_faults
+from tools.chaos.faults import WEIGHTS, Faults, draw_faults
 from tools.chaos.laggard import measure_laggard
 from tools.chaos.load import Load
 from tools.chaos.network import ChaosNetwork, InvariantBroken
@@ -50,7 +50,7 @@ console = Console(stderr=True, highlight=False)
 
 def run_chaos(network: ChaosNetwork, given: argparse.Namespace) -> dict[str, Any]:
     """Start, load, break, heal, check.  Raises InvariantBroken."""
-    drawn = draw_faults(given.seed, given.faults, given.nodes)
+    drawn = draw_faults(given.seed, given.faults, given.nodes, given.only)
     network.start()
     load = Load(network, given.seed)
     load.start()
@@ -82,7 +82,8 @@ def run_chaos(network: ChaosNetwork, given: argparse.Namespace) -> dict[str, Any
     if any(codes.values()):
         raise InvariantBroken("a node stops cleanly", "exit codes 0", str(codes))
     check_logs(network.nodes, _tell)
-    witness = network.nodes[given.seed % network.count]
+    seed: int = given.seed
+    witness = network.nodes[seed % network.count]
     _tell(f"replaying {witness.name} from genesis")
     replayed = check_offline(witness)
     return {
@@ -109,12 +110,22 @@ def main() -> int:
     )
     parser.add_argument("--faults", type=int, default=200, help="how many (default 200)")
     parser.add_argument("--seed", type=int, default=None, help="draws faults and load; random when not given")
+    parser.add_argument(
+        "--only", action="append", default=[], choices=tuple(WEIGHTS), metavar="KIND",
+        help=f"draw only these kinds; may be repeated: {', '.join(WEIGHTS)}",
+    )  # fmt: skip
     parser.add_argument("--nodes", type=int, default=4, help="validators, at least 4 (default 4)")
     parser.add_argument("--port", type=int, default=9480, help="first port; the 300 above it are used too")
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="emptied first (default build/chaos)")
     parser.add_argument("--json", action="store_true", help="no progress bar; the result as one JSON object on stdout")
     parser.add_argument("--keep", action="store_true", help="keep the folder also when all went well")
     parser.add_argument("--laggard", type=int, metavar="EVENTS", help="no faults: measure how fast a node catches up")
+    parser.add_argument(
+        "--laggard-seconds",
+        type=float,
+        default=120.0,
+        help="how long it may take under load; then without (default 120)",
+    )
     parser.add_argument("--profiler", help="with --laggard: a py-spy to record the catching-up node with")
     given = parser.parse_args()
     if given.nodes < 4:
@@ -131,16 +142,17 @@ def main() -> int:
     )
     try:
         if given.laggard is not None:
-            found = measure_laggard(network, given.laggard, given.seed, given.profiler, _tell)
+            found = measure_laggard(network, given.laggard, given.laggard_seconds, given.seed, given.profiler, _tell)
         else:
             found = run_chaos(network, given)
     except InvariantBroken as broken:
         network.stop()
         console.print(f"[red]broken[/red]: {broken.invariant}", markup=True)
         console.print(f"  expected: {broken.expected}\n  found:    {broken.found}", markup=False)
+        only = "".join(f" --only '{kind}'" for kind in given.only)
         console.print(
             f"  logs:     {given.folder}/validator-*/node-*.log, one for each run; {given.folder}/faults.log\n"
-            f"  again:    python -m tools.chaos --faults {given.faults} --seed {given.seed} --nodes {given.nodes}",
+            f"  again:    python -m tools.chaos --faults {given.faults} --seed {given.seed} --nodes {given.nodes}{only}",
             markup=False,
         )
         return 1

@@ -6,7 +6,7 @@ for until it is healed, and progress then.
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from node.api_client import ApiProblem, NodeUnreachable
@@ -52,12 +52,13 @@ WEIGHTS = {
 }
 
 
-def draw_faults(seed: int, count: int, nodes: int) -> list[Fault]:
-    """Return the faults of a seed; the same for the same arguments."""
+def draw_faults(seed: int, count: int, nodes: int, only: Sequence[str] = ()) -> list[Fault]:
+    """Return the faults of a seed, of all kinds or only some; the same for the same arguments."""
+    weights = {kind: weight for kind, weight in WEIGHTS.items() if not only or kind in only}
     source = random.Random(seed)
     drawn: list[Fault] = []
     for number in range(1, count + 1):
-        kind = source.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
+        kind = source.choices(list(weights), list(weights.values()))[0]
         broken = {"kill two": 2, "kill all": nodes, "split": nodes // 2}.get(kind, 1)
         chosen = tuple(sorted(source.sample(range(nodes), broken)))
         longest = {"pause": 8.0, "kill all": 1.0}.get(kind, 3.0)
