@@ -152,7 +152,8 @@ def main() -> int:
         only = "".join(f" --only '{kind}'" for kind in given.only)
         console.print(
             f"  logs:     {given.folder}/validator-*/node-*.log, one for each run; {given.folder}/faults.log\n"
-            f"  again:    python -m tools.chaos --faults {given.faults} --seed {given.seed} --nodes {given.nodes}{only}",
+            f"  again:    python -m tools.chaos --faults {given.faults} --seed {given.seed}"
+            f" --nodes {given.nodes}{only}",
             markup=False,
         )
         return 1
