@@ -121,10 +121,16 @@ def find_cause(group: ExceptionGroup[Exception]) -> Exception:
     _, bugs = group.split(STOPS)
     if bugs is not None:
         return group
-    cause: Exception = group
-    while isinstance(cause, ExceptionGroup):
-        cause = cause.exceptions[0]
+    cause = find_first(group)
     return NodeStopped(cause) if isinstance(cause, OSError) else cause
+
+
+def find_first(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the first error in a group of groups."""
+    first = group.exceptions[0]
+    if isinstance(first, ExceptionGroup):
+        return find_first(first)  # pyright: ignore[reportUnknownArgumentType]  isinstance forgets what it holds
+    return first
 
 
 class NodeStopped(RuntimeError):
