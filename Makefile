@@ -7,7 +7,7 @@ CODE := consensus guards ledger node p2p social client-api/client_api
 URL_PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help devnet devnet-fresh test check bench soak contract catalogues clean
+.PHONY: help devnet devnet-fresh test check bench soak chaos contract catalogues clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ bench: $(READY) ## Measure a four-validator network under load; writes build/ben
 
 soak: $(READY) ## Long runs: all posts of a data file (POSTS=...), replay of every node under other seeds and locales
 	$(BIN)/python tools/soak.py --posts "$(POSTS)"
+
+chaos: $(READY) ## Four validators under load and 200 random faults, then every check; SEED=... and FAULTS=... to repeat
+	$(BIN)/python -m tools.chaos --faults $(or $(FAULTS),200) $(if $(SEED),--seed $(SEED))
 
 clean: ## Remove what was built, networks included
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

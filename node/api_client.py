@@ -25,12 +25,12 @@ class NodeUnreachable(RuntimeError):
 class ApiClient:
     """Talks to one node.  Raises ApiProblem and NodeUnreachable."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
             raise NodeUnreachable(f"expected a URL like http://127.0.0.1:8080, got {url!r}")
         self.url = url.rstrip("/")
-        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)
+        self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout_s)
 
     def get(self, path: str, **query: str | int | None) -> Any:
         """GET a path under /api/v1, with the query parameters that are not None."""

@@ -13,11 +13,14 @@ from ledger.store import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
 from node.cli import explain, governance, nodes, operate, people, policy, verify
 from node.cli.home import UsageError
+from node.cli.operate import NodeStopped
 from node.cli.output import Output
 from node.config import ConfigInvalid
 from node.dry_run import DryRunFailed
+from node.executor import ReplayDiffers
 from node.keystore import KeystoreError
 from node.replay import ReplayFailed
+from node.vote_log import VoteLogCorrupt
 
 EXAMPLES = """\
 start here:
@@ -80,9 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         NodeUnreachable,
         NotExplained,
         ProofInvalid,
+        NodeStopped,
+        ReplayDiffers,
         ReplayFailed,
         StoreDamaged,
         StoreLocked,
+        VoteLogCorrupt,
     ) as error:
         output.error(str(error))
         return 1

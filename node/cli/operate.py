@@ -8,13 +8,17 @@ from typing import Any
 
 import trio
 
+from ledger.genesis import GenesisInvalid
+from ledger.store import StoreDamaged, StoreLocked
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output
-from node.config import Config, ConsensusSection, NodeSection, P2pSection, load_config, render_config
+from node.config import Config, ConfigInvalid, ConsensusSection, NodeSection, P2pSection, load_config, render_config
 from node.devnet import DevnetOptions, run_devnet
+from node.executor import ReplayDiffers
 from node.keystore import Keystore
 from node.logs import configure_logs
 from node.run import run_node
+from node.vote_log import VoteLogCorrupt
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +106,45 @@ def run_run(given: argparse.Namespace, output: Output) -> int:
     home = find_home(str(config.folder), None)
     keystore = Keystore(config.data_folder / "keys")
     seed = keystore.open_seed(config.node.key, home.read_passphrase("Passphrase of the node's key: "))
-    trio.run(_run_until_signal, config, path, seed)
+    try:
+        trio.run(_run_until_signal, config, path, seed)
+    except ExceptionGroup as group:
+        raise find_cause(group) from group
     return 0
+
+
+def find_cause(group: ExceptionGroup[Exception]) -> Exception:
+    """Return why a node ended, when that is a reason for people; the group itself, with all traces, when it is a bug.
+
+    Tasks run in nurseries, which raise groups even for one error; a failing disk may fail several tasks at once.
+    """
+    _, bugs = group.split(STOPS)
+    if bugs is not None:
+        return group
+    cause = find_first(group)
+    return NodeStopped(cause) if isinstance(cause, OSError) else cause
+
+
+def find_first(group: ExceptionGroup[Exception]) -> Exception:
+    """Return the first error in a group of groups."""
+    first = group.exceptions[0]
+    if isinstance(first, ExceptionGroup):
+        return find_first(first)  # pyright: ignore[reportUnknownArgumentType]  isinstance forgets what it holds
+    return first
+
+
+class NodeStopped(RuntimeError):
+    """The surroundings made the node end: a full disk, a port that is taken."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"the node stopped: {error}; what it said is final is kept. "
+            "Give it what it lacks (space on the disk, a free port) and start it again"
+        )
+
+
+STOPS = (ConfigInvalid, GenesisInvalid, OSError, ReplayDiffers, StoreDamaged, StoreLocked, VoteLogCorrupt)
+"""Errors whose message says what is wrong; for these `atlas run` shows it and no traceback."""
 
 
 async def _run_until_signal(config: Config, path: Path, seed: bytes) -> None:
