@@ -94,7 +94,7 @@ def has_left_with_quorum(state: State) -> bool:
     """
     if state.in_view or state.me not in state.view_changes:
         return False
-    views = [signed.message.view for signed in state.view_changes.values()]
+    views = sorted(signed.message.view for signed in state.view_changes.values())
     return sum(1 for view in views if view >= state.view) >= state.quorum
 
 
