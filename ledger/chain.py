@@ -29,11 +29,12 @@ from ledger.primitives.encoding import EncodingError, decode, encode
 from ledger.primitives.hashing import ZERO_HASH
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
+from ledger.reading import Snapshot
 from ledger.receipts import SKIPPED
 from ledger.registry import Registry
-from ledger.service import Validators
+from ledger.service import Validators, list_era_writes, read_validators, read_validators_at
 from ledger.standing import open_standing
-from ledger.store import Snapshot, Store, StoreDamaged
+from ledger.storage import Storage, StoreDamaged
 from ledger.tokens import FLX, issue
 from ledger.transition import Executed, Parent, execute_batch
 from ledger.undo import UNDO_BLOCKS, encode_undo, list_undo_keys
@@ -71,7 +72,9 @@ class Head:
 class Chain:
     """A chain in a store.  `head` changes when a block is durable, never before."""
 
-    def __init__(self, store: Store, genesis: Genesis, registry: Registry, *, on_fault: OnFault | None = None) -> None:
+    def __init__(
+        self, store: Storage, genesis: Genesis, registry: Registry, *, on_fault: OnFault | None = None
+    ) -> None:
         """Open the chain, or start it from genesis.  Raises StoreDamaged when the store can't be trusted.
 
         on_fault: told, in place of StoreDamaged, of faults that leave blocks and receipts to be read: "state" when
@@ -82,15 +85,31 @@ class Chain:
         self.genesis = genesis
         self.registry = registry
         self.chain_id = compute_chain_id(genesis)
-        self.validators_hash = compute_validators_hash(genesis.validators)
         self._references: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
         self._cached: dict[bytes, bytes | None] = {}  # of the store, as the last commit left it
         self._undo_floor = 0
         if next(store.iterate(b"", b"\xff"), None) is None:
             self._write_genesis()
         self.head, self._lanes = self._open()
+        self.validators = self._read_validators()
+        """The set that orders and certifies the height above the head."""
 
     # Reading.
+
+    def validators_at(self, height: int) -> Validators:
+        """Return the set that orders and certifies a height, up to the one above the head.  Raises StoreDamaged."""
+        if height >= self.validators.since:
+            return self.validators
+        found = read_validators_at(self.store, height)
+        if found is None:
+            raise StoreDamaged(f"{self.store.path}: the validator set of height {height} is missing")
+        return found
+
+    def _read_validators(self) -> Validators:
+        found = read_validators(self.store)
+        if found is None:
+            raise StoreDamaged(f"{self.store.path}: the validator set is missing")
+        return found
 
     def read_log_node(self, level: int, index: int) -> bytes:
         node = self.store.get(keyspace.log_node(level, index))
@@ -195,7 +214,10 @@ class Chain:
         self._undo_floor = floor
         self._lanes = executed.lanes
         self._remember(height, executed.hash, header.beat)
+        changed = header.validators_hash != self.head.header.validators_hash
         self.head = Head(height, executed.hash, header)
+        if changed:
+            self.validators = self._read_validators()
 
     def _read_state(self, key: bytes) -> bytes | None:
         cached = self._cached
@@ -311,7 +333,7 @@ def compute_genesis_block(genesis: Genesis, registry: Registry) -> tuple[Header,
     draft = Draft(NOTHING)
     for key, value in compute_genesis_policies(decode_policies(genesis)):
         draft.put(key, value)
-    draft.put(keyspace.validators(), encode_record(Validators(genesis.validators)))  # read with service.read_validators
+    draft.write(list_era_writes(Validators(genesis.validators)))
     for each in genesis.allocations:
         account_id = compute_account_id(chain_id, each.key)
         draft.put(keyspace.account(account_id), encode_record(make_account(each.key, 0)))
@@ -380,7 +402,7 @@ def make_batch(header: Header, parent: Header, items: tuple[SignedEvent, ...]) -
     return Batch(header.beat != parent.beat, header.height, items, header.proposer, header.time_ms, header.view)
 
 
-def _verify_block(store: Store, snapshot: Snapshot, header: Header) -> None:
+def _verify_block(store: Storage, snapshot: Snapshot, header: Header) -> None:
     """Compare a block's stored events and receipts with its header.  Raises StoreDamaged."""
     first = header.log_size - header.event_count
     stop = header.log_size

@@ -6,6 +6,7 @@ The file is JSON with sorted members, so that the same genesis always has the sa
 
 import re
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Annotated, Any, cast
 
 import orjson
@@ -62,8 +63,9 @@ def compute_chain_id(genesis: Genesis) -> bytes:
     return tagged_hash("atlas/genesis", encode_record(genesis))
 
 
+@lru_cache(maxsize=16)
 def compute_validators_hash(validators: tuple[bytes, ...]) -> bytes:
-    """Return the hash of a validator set, in replica order."""
+    """Return the hash of a validator set, in replica order.  Headers name the set that orders the next height."""
     return tagged_hash("atlas/validators", encode(list(validators)))
 
 

@@ -230,8 +230,18 @@ def access_seal(account_id: bytes) -> bytes:
 
 
 def validators() -> bytes:
-    """The keys of the validator set, in replica order."""
+    """The validator set that orders the next height."""
     return b"sNv"
+
+
+def era(number: int) -> bytes:
+    """The validator set of an era; it stays, so that old certificates can be checked."""
+    return b"sNe" + number.to_bytes(4, "big")
+
+
+def evidence(key: bytes) -> bytes:
+    """What proves that a validator's key signed two messages that contradict each other."""
+    return b"sNq" + key
 
 
 def node(key: bytes) -> bytes:

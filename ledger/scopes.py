@@ -27,6 +27,7 @@ EVENT_SCOPES = {
     "identity.RecoveryCompleted": RECOVERY,
     "identity.RecoveryRequested": RECOVERY,
     "infra.CheckpointCertified": "nodes",
+    "infra.EquivocationProven": "nodes",
     "infra.NodeBondReleased": "nodes",
     "infra.NodeRegistered": "nodes",
     "infra.NodeRetired": "nodes",

@@ -19,9 +19,11 @@ Counts = Annotated[tuple[U32, ...], Length(0, VALIDATORS_MAX)]
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """The validator set, in replica order."""
+    """A validator set, in replica order.  Eras count the sets of a chain; each begins at a fixed height."""
 
     keys: Annotated[tuple[Bytes32, ...], Length(1, VALIDATORS_MAX)]
+    era: U32 = 0
+    since: U64 = 1  # the first height that this set orders and certifies
 
     @property
     def faulty_max(self) -> int:
@@ -56,8 +58,28 @@ class BeatVotes:
 
 
 def read_validators(view: View) -> Validators | None:
-    """Return the validator set; None in a state without one, as tests of single modules have."""
+    """Return the set that orders the next height; None in a state without one, as tests of single modules have."""
     return read_record(view, keyspace.validators(), Validators)
+
+
+def read_era(view: View, era: int) -> Validators | None:
+    """Return the set of an era, also of one that ended; None for one that has not begun."""
+    return read_record(view, keyspace.era(era), Validators)
+
+
+def read_validators_at(view: View, height: int) -> Validators | None:
+    """Return the set that orders and certifies a height, of those that are known: the head's next at most."""
+    found = read_validators(view)
+    while found is not None and height < found.since and found.era > 0:
+        found = read_era(view, found.era - 1)
+    return found
+
+
+def list_era_writes(validators: Validators) -> Iterator[Write]:
+    """Yield what makes this set the one of the next height, and keeps it in the history of sets."""
+    record = encode_record(validators)
+    yield Put(keyspace.validators(), record)
+    yield Put(keyspace.era(validators.era), record)
 
 
 def read_service(view: View, epoch: int) -> Service | None:

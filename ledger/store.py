@@ -10,6 +10,8 @@ from typing import Any
 
 import plyvel
 
+from ledger.storage import StoreDamaged, StoreLocked
+
 CACHE_BYTES = 32 * 1024 * 1024
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 BLOOM_BITS = 10
@@ -18,14 +20,6 @@ BLOOM_BITS = 10
 _open: Callable[..., Any] = plyvel.DB  # pyright: ignore
 _CorruptionError: type[Exception] = plyvel.CorruptionError  # pyright: ignore
 _IOError: type[Exception] = plyvel.IOError  # pyright: ignore
-
-
-class StoreDamaged(RuntimeError):
-    """The store on disk is not one that this software wrote: torn, edited, or of another format or chain."""
-
-
-class StoreLocked(RuntimeError):
-    """Another process has the store open."""
 
 
 class Snapshot:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from ledger import keyspace
 from ledger.events import Entry, Event, EventRefused, EventType, Put, View, Write
-from ledger.nodes import NO_GROUP, VALIDATOR, Node, find_server, read_node
+from ledger.nodes import NO_GROUP, Node, find_server, read_node
 from ledger.primitives.checkpoint import Checkpoint, is_checkpoint_signature
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import U32, U64, Between, Bytes32, Bytes64, Length, encode_record
@@ -72,12 +72,12 @@ class Attested:
 
     answered: U32
     asked: U32
-    replica: U32
+    validator: Bytes32
 
 
 @dataclass(frozen=True, slots=True)
 class Attestations:
-    """All that validators attested of a node for one epoch, by replica."""
+    """All that validators attested of a node for one epoch, by their keys."""
 
     epoch: U64
     words: Annotated[tuple[Attested, ...], Length(1, VALIDATORS_MAX)]
@@ -106,7 +106,7 @@ def compute_health(
     words = [
         each
         for each in read_attestations(view, node.key, epoch)
-        if not _is_own_side(node, read_node(view, validators.keys[each.replica]))
+        if not _is_own_side(node, read_node(view, each.validator))
     ]
     rates = sorted(each.answered * SCALE // each.asked for each in words)
     silent = sum(1 for each in words if each.answered == 0)
@@ -150,8 +150,8 @@ def author_serves(view: View, entry: Entry[Any]) -> Verdict:
 
 
 def author_validates(view: View, entry: Entry[ServiceAttested]) -> Verdict:
-    node = find_server(view, entry.body.node, entry.author, entry.epoch)
-    if node is not None and node.kind == VALIDATOR:
+    node, validators = find_server(view, entry.body.node, entry.author, entry.epoch), read_validators(view)
+    if node is not None and validators is not None and node.key in validators.keys:
         return allow("NODE_SERVES", "The author's validator serves in this epoch.")
     return deny("NODE_NOT_VALIDATOR", "Only a registered validator that serves attests the service of others.")
 
@@ -206,9 +206,8 @@ def entries_are_fit(view: View, entry: Entry[ServiceAttested]) -> Verdict:
 
 
 def nodes_are_not_attested(view: View, entry: Entry[ServiceAttested]) -> Verdict:
-    replica = _find_replica(view, entry.body.node)
     for each in entry.body.entries:
-        if any(word.replica == replica for word in read_attestations(view, each.node, entry.body.epoch)):
+        if any(word.validator == entry.body.node for word in read_attestations(view, each.node, entry.body.epoch)):
             return deny("TELEMETRY_ATTESTED", "The validator has attested this node's epoch.", node=each.node.hex())
     return allow("TELEMETRY_NEW", "The validator has attested none of these nodes for the epoch.")
 
@@ -222,23 +221,16 @@ def apply_checkpoint_certified(view: View, entry: Entry[CheckpointCertified]) ->
 
 
 def apply_service_attested(view: View, entry: Entry[ServiceAttested]) -> Iterator[Write]:
-    """Keep the author's word with the others', by replica."""
+    """Keep the author's word with the others', by key."""
     body = entry.body
-    replica = _find_replica(view, body.node)
-    assert replica is not None, "a validator is one of the set"
     for each in body.entries:
-        words = [*read_attestations(view, each.node, body.epoch), Attested(each.answered, each.asked, replica)]
-        ordered = tuple(sorted(words, key=lambda word: word.replica))
+        words = [*read_attestations(view, each.node, body.epoch), Attested(each.answered, each.asked, body.node)]
+        ordered = tuple(sorted(words, key=lambda word: word.validator))
         yield Put(keyspace.attestations(each.node), encode_record(Attestations(body.epoch, ordered)))
 
 
 def _signers(body: CheckpointCertified) -> int:
     return sum(1 << vote.replica for vote in body.votes)
-
-
-def _find_replica(view: View, key: bytes) -> int | None:
-    validators = read_validators(view)
-    return None if validators is None or key not in validators.keys else validators.keys.index(key)
 
 
 EVENTS = (

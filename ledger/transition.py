@@ -45,12 +45,14 @@ from ledger.events import (
     View,
     compute_event_id,
 )
+from ledger.genesis import compute_validators_hash
 from ledger.identity import read_nonce
 from ledger.judgement import RULE_ERRORS, GuardStack, judge_event
 from ledger.policies import compute_policy_root
 from ledger.primitives import lthash, merkle
 from ledger.primitives.hashing import tagged_hash
 from ledger.receipts import APPLIED, DENIED, SKIPPED, Receipt, encode_receipt
+from ledger.service import read_validators
 from ledger.settlement import Derived, SettlementRefused, close_unpaid, settle_epoch
 from ledger.state import encode_number
 from ledger.verdict import Fact, Verdict
@@ -339,6 +341,12 @@ def execute_batch(
     return seal(execution, items, parent, batch, read_log_node)
 
 
+def _compute_next_set(view: View, above: Header) -> bytes:
+    """Return the hash of the set that orders the next height; a state without one keeps its parent's."""
+    validators = read_validators(view)
+    return above.validators_hash if validators is None else compute_validators_hash(validators.keys)
+
+
 def seal(
     execution: Execution,
     items: tuple[SignedEvent, ...],
@@ -370,7 +378,7 @@ def seal(
         rules_root=above.rules_root,
         state_digest=lthash.digest(lanes),
         time_ms=place.time_ms,
-        validators_hash=above.validators_hash,
+        validators_hash=_compute_next_set(execution.overlay, above),
         version=HEADER_VERSION,
         view=above.view if batch is None else batch.view,
     )

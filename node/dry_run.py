@@ -31,7 +31,7 @@ from ledger.receipts import SKIPPED, Receipt
 from ledger.settlement import plan_epoch
 from ledger.standing import read_standing
 from ledger.state import decode_number
-from ledger.store import Snapshot
+from ledger.storage import OpenSnapshot
 from ledger.tokens import TOKENS, read_supply
 from ledger.transition import Executed, Parent, execute_batch
 from ledger.undo import StateAt, list_changed
@@ -90,7 +90,7 @@ CANDIDATE = EventType(
 class _Base:
     """The state that both replays start from; what was read once is remembered."""
 
-    def __init__(self, snapshot: Snapshot, height: int, head: int) -> None:
+    def __init__(self, snapshot: OpenSnapshot, height: int, head: int) -> None:
         self._state = StateAt(snapshot, height, head)
         self._known: dict[bytes, bytes | None] = {}
 
@@ -229,7 +229,7 @@ def run_dry(
     return ImpactReport(findings, report_head, policy)
 
 
-def _step_both(chain: Chain, snapshot: Snapshot, height: int, before: _Run, after: _Run) -> None:
+def _step_both(chain: Chain, snapshot: OpenSnapshot, height: int, before: _Run, after: _Run) -> None:
     block = read_stored_block(snapshot, height)
     if block is None:
         raise DryRunFailed(f"height {height}: the block is missing here; run this on a node that has it")
@@ -241,7 +241,7 @@ def _step_both(chain: Chain, snapshot: Snapshot, height: int, before: _Run, afte
     after.step(batch, checked)
 
 
-def _find_start(snapshot: Snapshot, last: int, blocks: int) -> tuple[int, bool]:
+def _find_start(snapshot: OpenSnapshot, last: int, blocks: int) -> tuple[int, bool]:
     """Return the first block to replay, and whether an epoch (or the chain) begins with it."""
     wanted = max(1, last - blocks + 1)
     for start in range(wanted, max(0, wanted - ALIGN_BLOCKS_MAX), -1):
@@ -250,18 +250,18 @@ def _find_start(snapshot: Snapshot, last: int, blocks: int) -> tuple[int, bool]:
     return wanted, False
 
 
-def _read_bytes(snapshot: Snapshot, height: int) -> bytes:
+def _read_bytes(snapshot: OpenSnapshot, height: int) -> bytes:
     data = snapshot.get(keyspace.header(height))
     if data is None:
         raise DryRunFailed(f"height {height}: the header is missing here; run this on a node that has it")
     return data
 
 
-def _read_header(snapshot: Snapshot, height: int) -> Header:
+def _read_header(snapshot: OpenSnapshot, height: int) -> Header:
     return decode_header(_read_bytes(snapshot, height))
 
 
-def _compute_lanes(snapshot: Snapshot, base: Header, head: int) -> bytes:
+def _compute_lanes(snapshot: OpenSnapshot, base: Header, head: int) -> bytes:
     """Return the LtHash lanes of an earlier state, from the head's and what changed since; proven by its digest."""
     floor = int.from_bytes(snapshot.get(keyspace.META_UNDO_FLOOR) or b"")
     if base.height < floor:

@@ -16,7 +16,7 @@ from ledger.block import Header
 from ledger.chain import Chain
 from ledger.primitives import lthash
 from ledger.primitives.hashing import tagged_hash
-from ledger.store import Store, StoreDamaged
+from ledger.storage import Storage, StoreDamaged
 from ledger.transition import Executed
 from node.executor import Executor, ReplayDiffers
 from node.judgement import Proposal
@@ -63,7 +63,7 @@ class Integrity:
         await self._raised.wait()
 
 
-def is_state_intact(store: Store, header: Header) -> bool:
+def is_state_intact(store: Storage, header: Header) -> bool:
     """Whether the state on disk has the digest that a header commits to; about 5 µs a key."""
     found = lthash.combine(lthash.EMPTY, [], store.iterate(keyspace.STATE, keyspace.after(keyspace.STATE)))
     return lthash.digest(found) == header.state_digest

@@ -9,7 +9,7 @@ from ledger.block import BATCH_BYTES_MAX, Batch, decode_batch
 from ledger.events import CheckedEvent, EventRefused, View
 from ledger.identity import read_nonce
 from ledger.primitives.encoding import EncodingError
-from node.clock import CLOCK_TOLERANCE_MS, BeatClock, now_ms
+from node.clock import CLOCK_TOLERANCE_MS, BeatClock
 from node.event_cache import EventCache
 
 
@@ -44,10 +44,11 @@ def judge_proposal(
     primary: int,
     state: View,
     beat: int,
+    now_ms: int,
     clock: BeatClock,
     cache: EventCache,
 ) -> Proposal:
-    """Return the proposal if we vote for it.  Raises BatchRefused."""
+    """Return the proposal if we vote for it; now_ms is our wall clock.  Raises BatchRefused."""
     if len(data) > BATCH_BYTES_MAX:
         raise BatchRefused(f"expected at most {BATCH_BYTES_MAX} bytes, got {len(data)}")
     try:
@@ -61,7 +62,7 @@ def judge_proposal(
         )
     if not batch.items and not batch.beat:
         raise BatchRefused("an empty batch without a beat")
-    if abs(batch.time_ms - now_ms()) > CLOCK_TOLERANCE_MS:
+    if abs(batch.time_ms - now_ms) > CLOCK_TOLERANCE_MS:
         raise BatchRefused(f"the display time {batch.time_ms} differs from ours by more than {CLOCK_TOLERANCE_MS} ms")
     if batch.beat and clock.is_too_early(beat + 1):
         raise BatchRefused(f"beat {beat + 1} comes too early by our clock")

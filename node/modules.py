@@ -8,6 +8,7 @@ from ledger import (
     beats,
     bonds,
     conduct,
+    evidence,
     identity,
     nod,
     nodes,
@@ -28,7 +29,7 @@ AT_CLOSE = (close.AT_CLOSE,)
 """What happens after an epoch was settled, in this order."""
 MODULES = (
     beats, identity, bonds, vouches, access_seals, account_keys, recovery, roles, transfers, rewards, conduct,
-    nodes, telemetry, nod,
+    nodes, telemetry, nod, evidence,
     profiles, posts, reactions, reposts, follows,
     drafts, reports, proposals, measures, votes, close,
 )  # fmt: skip

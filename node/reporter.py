@@ -4,6 +4,7 @@ votes         the signatures over the first block of each beat, taken from the r
               turns; whoever comes later adds only what is missing, so a silent or a partial reporter changes nothing.
 challenges    a few nodes in each beat, over `node.challenges`
 attestations  of the last epoch, early in the next, and again where they did not reach the ledger
+evidence      two votes of a validator that contradict each other, until the ledger has them
 
 Events are signed with the node's key: it is the root key of the operator's account, or an app key of it with the scope
 "nodes".  Counts are kept in memory: a restart forgets the challenges of the running epoch.
@@ -36,6 +37,7 @@ from ledger.telemetry import (
 )
 from ledger.transition import Executed
 from node.challenges import Challenge, encode_challenge, is_right_answer
+from node.evidence_book import EvidenceBook
 from node.mempool import Accepted, Answer
 from p2p.errors import PeerFault, PeerUnreachable
 
@@ -69,6 +71,7 @@ class Reporter:
         is_waiting: Callable[[bytes], bool],
         request: Request,
         connected: Callable[[], Collection[bytes]],
+        evidence: EvidenceBook,
     ) -> None:
         self._chain = chain
         self._key = key
@@ -77,6 +80,8 @@ class Reporter:
         self._is_waiting = is_waiting
         self._request = request
         self._connected = connected
+        self._evidence = evidence
+        self._accused: dict[bytes, bytes] = {}  # key -> id of our event that proves its equivocation
         self._votes: dict[int, dict[int, tuple[bytes, bytes]]] = {}  # height -> replica -> digest, signature
         self._beat_heights: deque[int] = deque(maxlen=BEATS_KEPT)
         self._counts: dict[int, dict[bytes, list[int]]] = {}  # epoch -> node -> answered, asked
@@ -120,6 +125,7 @@ class Reporter:
                 nursery.start_soon(self._challenge_nodes, beat)
                 await trio.sleep(self._delay_s(beat))
                 self._report_votes(beat, height)
+                self._report_evidence()
                 if beat % ATTEST_EVERY_BEATS == self._me % ATTEST_EVERY_BEATS:
                     self._attest()
 
@@ -151,6 +157,18 @@ class Reporter:
         for at in range(0, len(votes), VOTES_MAX):
             body = CheckpointCertified(self._key.public, tuple(votes[at : at + VOTES_MAX]))
             self._send("infra.CheckpointCertified", body, own, Reference(height, *known))
+
+    def _report_evidence(self) -> None:
+        """Prove what nobody has proven yet; each in an event of its own, again when it was lost."""
+        own, head = self._own_node(), self._chain.head
+        for body in self._evidence.list_unproven(self._chain.store):
+            before = self._accused.get(body.key)
+            if own is not None and (before is None or not self._is_waiting(before)):
+                event_id = self._send(
+                    "infra.EquivocationProven", body, own, Reference(head.height, head.hash, head.header.beat)
+                )  # fmt: skip
+                if event_id is not None:
+                    self._accused[body.key] = event_id
 
     async def _challenge_nodes(self, beat: int) -> None:
         """Challenge some of the others, all of them in turn; whoever is not connected has not answered."""
@@ -196,7 +214,7 @@ class Reporter:
             node = read_node(store, key)
             if node is None or not node.serves_in(header.epoch - 1) or node.account == own.account:
                 continue
-            if all(word.replica != self._me for word in read_attestations(store, key, header.epoch - 1)):
+            if all(word.validator != self._key.public for word in read_attestations(store, key, header.epoch - 1)):
                 answered, asked = counts[key]
                 entries.append(Attestation(answered, asked, key))
         known = self._chain.references(self._chain.head.height)

@@ -15,6 +15,7 @@ import trio
 from client_api.server import ApiServer
 from client_api.services import NodeStatus, PeerStatus
 
+from consensus.effects import Evidence
 from consensus.errors import InvalidMessage
 from consensus.inputs import Installed
 from consensus.messages import Certificate
@@ -35,6 +36,7 @@ from node.clock import BeatClock, monotonic_ms
 from node.config import Config, ConfigInvalid, parse_peers
 from node.consensus_driver import ConsensusDriver
 from node.event_cache import EventCache
+from node.evidence_book import EvidenceBook
 from node.integrity import EXECUTION, RULES, STATE, Integrity, WatchedExecutor
 from node.mempool import Mempool
 from node.modules import make_registry, verify_safety_model
@@ -177,6 +179,7 @@ class Node:
         if is_validator and integrity.alert is None:
             assert self.me is not None
             assert vote_log is not None
+            self._evidence = EvidenceBook(config.data_folder / "evidence")
             self.reporter = self._make_reporter(self.me)
             self.driver = self._make_driver(self.me, vote_log, self.reporter)
         self.services = Services(
@@ -196,6 +199,7 @@ class Node:
             is_waiting=lambda event_id: event_id in self.mempool,
             request=request,
             connected=self.network.connected,
+            evidence=self._evidence,
         )
         self.executor.listen(reporter.saw_block)
         return reporter
@@ -236,6 +240,7 @@ class Node:
             request_sync=self.sync.want,
             on_stable=self._on_stable,
             on_vote=reporter.saw_vote,
+            on_evidence=lambda found: self._keep_evidence(found),
             events_max=self.config.consensus.batch_events_max,
             batch_wait_ms=self.config.consensus.batch_wait_ms,
         )
@@ -307,6 +312,13 @@ class Node:
         observers = [key for key in self.network.connected() if key not in self._validators]
         if observers:
             self.network.broadcast(FrameKind.ANNOUNCEMENT, height.to_bytes(8, "big"), observers)
+
+    def _keep_evidence(self, found: Evidence) -> None:
+        body = self._evidence.keep(found, self.chain.validators)
+        if body is not None:
+            logger.error(
+                "validator %s signed two votes that contradict each other (%s)", body.key.hex()[:16], body.kind
+            )
 
     def _on_installed(self, height: int, certificate: Certificate) -> None:
         self._certified_height = max(self._certified_height, height)

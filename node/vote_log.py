@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 MAGIC = b"ATLASVOT"
 FORMAT_VERSION = 1
@@ -33,32 +33,99 @@ class VoteLogCorrupt(RuntimeError):
         self.offset = offset
 
 
-class VoteLog:
-    """An open log.  `append` is buffered; after `sync` it is durable.  One owner; plain blocking file calls."""
+class LogFile(Protocol):
+    """The file under the log: plain blocking calls that raise OSError."""
 
-    def __init__(self, path: Path, chain_id: bytes, descriptor: int, size_bytes: int, records: Sequence[bytes]) -> None:
+    @property
+    def path(self) -> Path:
+        """Names the file in messages."""
+        ...
+
+    def read(self) -> bytes | None:
+        """Return all that it holds; None when there is no such file."""
+        ...
+
+    def append(self, data: bytes) -> None:
+        """Write to the end; durable only after `sync`."""
+        ...
+
+    def sync(self) -> None: ...
+
+    def truncate(self, size_bytes: int) -> None:
+        """Cut off the end, durably."""
+        ...
+
+    def replace(self, data: bytes) -> None:
+        """Put `data` in place of everything, atomically and durably."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class DiskFile:
+    """A LogFile of the operating system; opened for writing when it is first written to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = -1
+
+    def read(self) -> bytes | None:
+        return self.path.read_bytes() if self.path.exists() else None
+
+    def append(self, data: bytes) -> None:
+        _write_all(self._open(), data)
+
+    def sync(self) -> None:
+        os.fdatasync(self._open())
+
+    def truncate(self, size_bytes: int) -> None:
+        os.ftruncate(self._open(), size_bytes)
+        os.fsync(self._open())
+
+    def replace(self, data: bytes) -> None:
+        write_whole(self.path, data)
+        self.close()
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        return self._descriptor
+
+
+class VoteLog:
+    """An open log.  `append` is buffered; after `sync` it is durable.  One owner; blocking calls of its file."""
+
+    def __init__(self, file: LogFile, chain_id: bytes, size_bytes: int, records: Sequence[bytes]) -> None:
         """For `open`."""
         self.records = tuple(records)
         """What the file held when it was opened, in order."""
         self.size_bytes = size_bytes
         """Of the file; what is not synced yet does not count."""
-        self._path = path
+        self._file = file
         self._chain_id = chain_id
-        self._descriptor = descriptor
         self._pending: list[bytes] = []
 
     @classmethod
     def open(cls, path: Path, chain_id: bytes) -> Self:
-        """Open the log, or make an empty one; cut off a torn tail.  Raises VoteLogCorrupt and OSError."""
-        if not path.exists():
-            _write_whole(path, _encode_header(chain_id))
-        data = path.read_bytes()
-        records, end = _read_frames(path, data, chain_id)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        """Open the log at `path`, or make an empty one; cut off a torn tail.  Raises VoteLogCorrupt and OSError."""
+        return cls.recover(DiskFile(path), chain_id)
+
+    @classmethod
+    def recover(cls, file: LogFile, chain_id: bytes) -> Self:
+        """The same on any file.  Raises VoteLogCorrupt, and what the file raises."""
+        data = file.read()
+        if data is None:
+            data = _encode_header(chain_id)
+            file.replace(data)
+        records, end = _read_frames(file.path, data, chain_id)
         if end < len(data):
-            os.ftruncate(descriptor, end)
-            os.fsync(descriptor)
-        return cls(path, chain_id, descriptor, end, records)
+            file.truncate(end)
+        return cls(file, chain_id, end, records)
 
     def append(self, records: Iterable[bytes]) -> None:
         """Add records to the end; they are not durable, nor in the file, before `sync`."""
@@ -72,26 +139,22 @@ class VoteLog:
             return
         frame = _encode_frame(self._chain_id, self._pending)
         self._pending = []
-        _write_all(self._descriptor, frame)
-        os.fdatasync(self._descriptor)
+        self._file.append(frame)
+        self._file.sync()
         self.size_bytes += len(frame)
 
     def rewrite(self, records: Iterable[bytes]) -> None:
         """Replace everything, also what is appended and not synced, by `records`; a crash leaves the old or the new."""
         kept = list(records)
         data = _encode_header(self._chain_id) + (_encode_frame(self._chain_id, kept) if kept else b"")
-        _write_whole(self._path, data)
-        os.close(self._descriptor)
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        self._file.replace(data)
         self._pending = []
         self.size_bytes = len(data)
 
     def close(self) -> None:
         """Sync and close; closing twice is allowed."""
-        if self._descriptor >= 0:
-            self.sync()
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self.sync()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +220,7 @@ def _split(body: bytes) -> list[bytes]:
     return records
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Put `data` in place of the file, atomically and durably."""
     temporary = path.with_name(path.name + ".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -9,7 +9,7 @@ from ledger.explanation import NotExplained
 from ledger.genesis import GenesisInvalid
 from ledger.primitives.ids import IdInvalid
 from ledger.proofs import ProofInvalid
-from ledger.store import StoreDamaged, StoreLocked
+from ledger.storage import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
 from node.cli import explain, governance, nodes, operate, people, policy, verify
 from node.cli.home import UsageError

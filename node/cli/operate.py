@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from ledger.genesis import GenesisInvalid
-from ledger.store import StoreDamaged, StoreLocked
+from ledger.storage import StoreDamaged, StoreLocked
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output
 from node.config import Config, ConfigInvalid, ConsensusSection, NodeSection, P2pSection, load_config, render_config

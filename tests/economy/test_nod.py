@@ -216,7 +216,7 @@ def test_a_node_that_serves_some_and_not_others_is_in_conflict() -> None:
         state[keyspace.node(key)] = encode_record(make_node(number, key))
 
     def judge(answers: tuple[int, ...]) -> str:
-        words = tuple(Attested(count, 10, replica) for replica, count in enumerate(answers))
+        words = tuple(Attested(count, 10, validators[replica]) for replica, count in enumerate(answers))
         state[keyspace.attestations(node.key)] = encode_record(Attestations(1, words))
         state[keyspace.service(2)] = encode_record(Service(4, 4, 2, 8, (0,) * 7, (0,) * 7, 0, (4,) * 7))
         return judge_node(Draft(State(state)), node, 2, NodPolicy())[0]

@@ -12,7 +12,8 @@ from ledger import chain, keyspace
 from ledger.chain import Chain
 from ledger.primitives.encoding import encode
 from ledger.registry import Registry
-from ledger.store import Store, StoreDamaged, StoreLocked
+from ledger.storage import StoreDamaged, StoreLocked
+from ledger.store import Store
 from ledger.tokens import FLX
 from social.posts import PostPublished
 from social.profiles import HandleClaimed

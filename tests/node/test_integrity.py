@@ -14,7 +14,8 @@ from ledger import keyspace
 from ledger.genesis import encode_genesis_file
 from ledger.primitives.hashing import tagged_hash
 from ledger.primitives.ids import IdKind, encode_id
-from ledger.store import Store, StoreDamaged
+from ledger.storage import StoreDamaged
+from ledger.store import Store
 from ledger.tokens import FLX
 from node import modules
 from node import run as run_module
@@ -295,7 +296,7 @@ async def test_a_replica_that_halts_raises_the_alert(place: Place, monkeypatch: 
     async with running(place) as client:
         (node,) = nodes
         assert node.driver is not None
-        node.driver.halted = "a quorum signed another digest"
+        node.driver._core.halted = "a quorum signed another digest"  # pyright: ignore[reportPrivateUsage]
         with trio.fail_after(5):
             await node.integrity.wait_raised()
         status = await ask(client.get, "/node/status")

@@ -8,7 +8,7 @@ import pytest
 
 from ledger.block import BATCH_BYTES_MAX, Batch, encode_batch
 from ledger.events import EventRefused, SignedEvent
-from node import event_cache, judgement
+from node import event_cache
 from node.clock import CLOCK_TOLERANCE_MS, BeatClock
 from node.event_cache import EventCache
 from node.judgement import NULL_PROPOSAL, BatchRefused, Proposal, judge_proposal, open_proposal
@@ -17,11 +17,6 @@ from tests.ledger.world import REGISTRY, World, sign_edited
 
 NOW_MS = 1_700_000_000_000
 CLOCK_MS = 50_000
-
-
-@pytest.fixture(autouse=True)
-def wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judgement, "now_ms", lambda: NOW_MS)
 
 
 def cache(world: World) -> EventCache:
@@ -44,6 +39,7 @@ def judge(world: World, data: Batch | bytes, clock: BeatClock | None = None, bea
         primary=2,
         state=world.store,
         beat=beat,
+        now_ms=NOW_MS,
         clock=clock or BeatClock(1_000, lambda: CLOCK_MS),
         cache=cache(world),
     )

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from consensus.effects import Evidence
+from consensus.messages import Commit, make_signed
+from ledger import keyspace
 from ledger.account_keys import AppKeyGranted
 from ledger.events import SignedEvent, check_event
 from ledger.nodes import NodeRetired
@@ -16,6 +19,7 @@ from ledger.service import read_service
 from ledger.telemetry import read_attestations
 from ledger.verdict import deny
 from node.challenges import NO_ANSWER, Challenge, answer_challenge, encode_challenge, is_right_answer
+from node.evidence_book import EvidenceBook
 from node.mempool import Accepted, Answer, Refused
 from node.reporter import Reporter
 from p2p.errors import PeerFault, PeerUnreachable
@@ -44,6 +48,7 @@ class Desk:
 
     def __init__(self, town: NodeTown) -> None:
         self.town = town
+        self.evidence = EvidenceBook(town.store.path.parent / "evidence")
         self.is_full = False
         self.waiting: list[tuple[bytes, SignedEvent]] = []
         self.reporter = Reporter(
@@ -54,6 +59,7 @@ class Desk:
             is_waiting=lambda event_id: any(waiting == event_id for waiting, _ in self.waiting),
             request=self._request,
             connected=lambda: [key.public for key in NODES],
+            evidence=self.evidence,
         )
 
     def _submit(self, events: Sequence[SignedEvent]) -> list[Answer]:
@@ -72,6 +78,11 @@ class Desk:
             self.town.operators[ME].nonce += 1
             self.town.apply(signed)
         self.waiting.clear()
+
+    def list_waiting(self) -> list[str]:
+        """Return the types of the events that wait."""
+        registry, chain_id = self.town.chain.registry, self.town.chain.chain_id
+        return [check_event(registry, chain_id, each, payload_required=True).kind.name for _, each in self.waiting]
 
     async def pass_beat(self) -> None:
         await trio.sleep(1)
@@ -172,8 +183,38 @@ async def test_nodes_are_challenged_and_attested_in_the_epoch_after(
     assert found[ME] == ()
     for number in range(1, 7):
         (word,) = found[number]
-        assert (word.replica, word.asked) == (ME, EPOCH_BEATS)
+        assert (word.validator, word.asked) == (NODES[ME].public, EPOCH_BEATS)
         assert word.answered == (0 if number in (SILENT, LYING, BEHIND) else EPOCH_BEATS)
+
+
+async def test_evidence_is_proven_once_and_again_when_the_event_was_lost(
+    town: NodeTown, autojump_clock: trio.testing.MockClock
+) -> None:
+    desk = Desk(town)
+
+    def sign(purpose: Purpose, message: bytes) -> bytes:
+        return VALIDATORS[2].sign(town.chain.chain_id, purpose, message)
+
+    votes = [make_signed(Commit(digest, 2, 9, 1), sign) for digest in (b"a" * 32, b"b" * 32)]
+    body = desk.evidence.keep(Evidence(votes[0], votes[1]), town.chain.validators)
+    assert body is not None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(desk.reporter.run)
+        desk.beat([0, 1, 2, 3])
+        await trio.sleep(1)
+        lost = desk.list_waiting()
+        desk.waiting.clear()
+        desk.beat([0, 1, 2, 3])
+        await desk.pass_beat()
+        proven = town.store.get(keyspace.evidence(VALIDATORS[2].public))
+        desk.beat([0, 1, 2, 3])
+        await trio.sleep(1)
+        more = desk.list_waiting()
+        nursery.cancel_scope.cancel()
+
+    assert "infra.EquivocationProven" in lost
+    assert proven is not None
+    assert "infra.EquivocationProven" not in more
 
 
 async def test_a_node_that_no_longer_serves_reports_nothing(

@@ -157,3 +157,44 @@ def test_any_records_are_read_back(tmp_path_factory: pytest.TempPathFactory, gro
     write(path, groups)
 
     assert read(path) == [record for group in groups for record in group]
+
+
+class MemoryFile:
+    """A LogFile whose unsynced bytes a test can lose."""
+
+    def __init__(self, durable: bytes | None = None) -> None:
+        self.path = Path("votes")
+        self.durable = durable
+        self.written = durable or b""
+
+    def read(self) -> bytes | None:
+        return self.durable
+
+    def append(self, data: bytes) -> None:
+        self.written += data
+
+    def sync(self) -> None:
+        self.durable = self.written
+
+    def truncate(self, size_bytes: int) -> None:
+        self.durable = self.written = self.written[:size_bytes]
+
+    def replace(self, data: bytes) -> None:
+        self.durable = self.written = data
+
+    def close(self) -> None:
+        pass
+
+
+def test_any_file_that_keeps_what_was_synced_holds_the_log() -> None:
+    file = MemoryFile()
+    log = VoteLog.recover(file, CHAIN)
+    log.append([b"one", b"two"])
+    log.sync()
+    log.append([b"never synced"])
+
+    crashed = MemoryFile((file.durable or b"") + b"torn")
+    recovered = VoteLog.recover(crashed, CHAIN)
+
+    assert recovered.records == (b"one", b"two")
+    assert crashed.durable == file.durable
