@@ -23,6 +23,8 @@ that of Unicode's UTS 39 (confusables); its data file is not copied.  It is mode
 
 import re
 import unicodedata
+from bisect import bisect_right
+from itertools import islice
 from typing import NewType
 
 UNICODE_VERSION = "14.0.0"
@@ -100,7 +102,9 @@ _ASCII: dict[int, str | None] = dict.fromkeys((*range(32), 127, ord("'"))) | {
 }
 _LEET = str.maketrans("0123456789@$!", "oizeasgtbgasi", "*")
 
-_RUN = re.compile(r"https?://\S+|[\w@$!*]+", re.IGNORECASE)
+_RUN = re.compile(r"(?<![\w@$!*])(?:https?://\S+|[^\W\d_]*+[\d_@$!*][\w@$!*]*)", re.IGNORECASE)
+"""A link, or a whole run that holds more than letters: one of letters alone is left as it is.  The look behind makes a
+search begin at the start of a run only, and the possessive part never goes back, so it stays linear."""
 _DIGITS = re.compile(r"\d+")
 _REPEATED = re.compile(r"([^\n])\1{2,}")
 _TOKEN = re.compile(
@@ -145,17 +149,32 @@ def tokens(text: Normalised) -> tuple[str, ...]:
 def sentences(text: Normalised) -> tuple[int, ...]:
     """Return how many tokens each of the first SENTENCES_MAX sentences has; one without tokens is none.
 
-    A sentence ends at . ! ? before white space or the end, and at the end of a line.
+    A sentence ends at . ! ? before white space or the end, and at the end of a line.  Of one with more than TOKENS_MAX
+    tokens so many count.
     """
-    lengths: list[int] = []
-    start = 0
-    for match in _SENTENCE_END.finditer(text):
-        if len(lengths) == SENTENCES_MAX:
-            return tuple(lengths)
-        lengths.append(len(tokens(Normalised(text[start : match.start()]))))
-        start = match.end()
-    lengths.append(len(tokens(Normalised(text[start:]))))
-    return tuple(length for length in lengths if length)
+    ends = [match.start() for match in islice(_SENTENCE_END.finditer(text), SENTENCES_MAX + 1)]
+    if len(ends) > SENTENCES_MAX:
+        ends.pop()
+    else:
+        ends.append(len(text) + 1)
+    lengths = [0] * len(ends)
+    at = letters = 0
+    for match in _TOKEN.finditer(text):
+        start, stop = match.span()
+        if start >= ends[at]:
+            lengths[at] += _count_words(letters)
+            letters = 0
+            at = bisect_right(ends, start)
+            if at == len(ends):
+                break
+        if stop - start == 1 and text[start].isalpha():
+            letters += 1
+        else:
+            lengths[at] += _count_words(letters) + 1
+            letters = 0
+    if letters:
+        lengths[at] += _count_words(letters)
+    return tuple([min(length, TOKENS_MAX) for length in lengths if length])
 
 
 def is_link(token: str) -> bool:
@@ -202,6 +221,13 @@ def _fold_leet(run: str) -> str:
         disguised = word.rstrip("0123456789@!*")
         word = disguised.translate(_LEET) + word[len(disguised) :]
     return before + _DIGITS.sub("0", word)
+
+
+def _count_words(letters: int) -> int:
+    """Return how many tokens so many single letters in a row are."""
+    if letters < SPACED_LETTERS_MIN:
+        return letters
+    return (letters + TOKEN_CHARACTERS_MAX - 1) // TOKEN_CHARACTERS_MAX
 
 
 def _put_letters(letters: list[str], found: list[str]) -> None:

@@ -1,8 +1,10 @@
 """Text: what normalising folds, what it keeps, how it is cut, and that no text makes it slow."""
 
 import importlib.util
+import re
 import time
 import unicodedata
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -14,6 +16,7 @@ from ledger.primitives.text import (
     TEXT_CHARACTERS_MAX,
     TOKEN_CHARACTERS_MAX,
     TOKENS_MAX,
+    Normalised,
     is_link,
     is_mention,
     is_tag,
@@ -189,3 +192,32 @@ def test_other_unicode_tables_are_refused_on_import(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(AssertionError, match=r"expected the Unicode tables 14\.0\.0 .*, got 15\.1\.0"):
         loader.loader.exec_module(again)
+
+
+def count_by_cutting(text: Normalised) -> tuple[int, ...]:
+    """The definition: each sentence's tokens are those of its own text."""
+    found = list(text_module._SENTENCE_END.finditer(text))  # pyright: ignore[reportPrivateUsage]
+    cuts, ends = [0, *(match.end() for match in found)], [*(match.start() for match in found), len(text)]
+    lengths = [len(tokens(Normalised(text[start:end]))) for start, end in zip(cuts, ends, strict=True)]
+    return tuple(length for length in lengths if length)
+
+
+PIECES = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
+    (" ", ". ", '." ', "!\n", "?", "a", "b c d", "w.o.r.d", "two words", "https://a.b/c.", "@you", "#tag", "1,0", "🙂", "。")
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=40).map("".join))
+def test_a_sentence_has_the_tokens_of_its_own_text(text: str) -> None:
+    normalised = normalise(text)
+
+    assert sentences(normalised) == count_by_cutting(normalised)
+
+
+@given(st.lists(PIECES | st.sampled_from(("h4ck", "$100", "x²y", "_a_1", "https://x1")), max_size=20).map("".join))
+def test_only_runs_with_more_than_letters_are_folded(text: str) -> None:
+    """Folding every run gives the same: one of letters alone has nothing to fold."""
+    every = re.compile(r"https?://\S+|[\w@$!*]+", re.IGNORECASE)
+    expected = normalise(text)
+    with mock.patch.object(text_module, "_RUN", every):
+        assert normalise(text) == expected
