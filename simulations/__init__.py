@@ -1,0 +1,1 @@
+"""Whole networks in one thread and virtual time, from one seed."""
