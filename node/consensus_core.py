@@ -77,6 +77,8 @@ class Work:
     execute: list[Execute] = field(default_factory=list[Execute])
     fetch_to: list[int] = field(default_factory=list[int])
     """Heights that others have: ask peers for the blocks up to there."""
+    entered: list[int] = field(default_factory=list[int])
+    """Views that began."""
     evidence: list[Evidence] = field(default_factory=list[Evidence])
     """Votes of one replica that contradict each other: keep them, and put them on the ledger."""
 
@@ -305,6 +307,7 @@ class ConsensusCore:
             case FetchBlocks():
                 work.fetch_to.append(effect.to_seq)
             case ViewChanged(view, primary):
+                work.entered.append(view)
                 logger.info("view %d begins, primary is replica %d", view, primary)
             case Evidence(first, second):
                 logger.warning("evidence of equivocation by replica %d: %r / %r", first.message.replica, first, second)

@@ -19,9 +19,7 @@ from node.consensus_core import ConsensusCore, Work
 from node.event_cache import EventCache
 from node.executor import Executor
 from node.mempool import Mempool
-from node.vote_log import VoteLog
-
-REWRITE_AFTER_BYTES = 8 * 1024 * 1024
+from node.vote_log import REWRITE_AFTER_BYTES, VoteLog
 
 SendFrame = Callable[[int, bytes], bool]
 RequestSync = Callable[[int], None]
@@ -49,6 +47,7 @@ class ConsensusDriver:
         on_evidence: Callable[[Evidence], None],
         events_max: int,
         batch_wait_ms: int,
+        rewrite_after_bytes: int = REWRITE_AFTER_BYTES,
     ) -> None:
         self.replica = replica
         self._core = ConsensusCore(
@@ -70,6 +69,7 @@ class ConsensusDriver:
         self._me = me
         self._executor = executor
         self._vote_log = vote_log
+        self._rewrite_after_bytes = rewrite_after_bytes
         self._send = send
         self._request_sync = request_sync
         self._tell_evidence = on_evidence
@@ -127,7 +127,7 @@ class ConsensusDriver:
         for evidence in work.evidence:
             self._tell_evidence(evidence)
         self._vote_log.append(work.records)
-        if self._vote_log.size_bytes > REWRITE_AFTER_BYTES:
+        if self._vote_log.size_bytes > self._rewrite_after_bytes:
             await trio.to_thread.run_sync(self._shorten_vote_log)
         elif work.records:
             await trio.to_thread.run_sync(self._vote_log.sync)

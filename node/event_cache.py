@@ -1,17 +1,28 @@
 """Checked events by signature: an event that came by relay is not verified again when it comes in a proposal."""
 
 from collections import OrderedDict
+from typing import Protocol
 
-from ledger.events import CheckedEvent, EventRefused, SignedEvent, check_event
+from ledger.events import CheckedEvent, EventRefused, EventTypes, SignedEvent, check_event
 from ledger.registry import Registry
 
 EVENTS_MAX = 50_000
 
 
+class Check(Protocol):
+    """What `check_event` does."""
+
+    def __call__(
+        self, registry: EventTypes, chain_id: bytes, signed: SignedEvent, *, payload_required: bool
+    ) -> CheckedEvent: ...
+
+
 class EventCache:
     """Remembers the newest checked events; a hit needs equal bytes, payload included."""
 
-    def __init__(self, registry: Registry, chain_id: bytes) -> None:
+    def __init__(self, registry: Registry, chain_id: bytes, check: Check = check_event) -> None:
+        """check: `check_event`, or the same by other means."""
+        self._check = check
         self._registry = registry
         self._chain_id = chain_id
         self._known: OrderedDict[bytes, CheckedEvent] = OrderedDict()
@@ -22,7 +33,7 @@ class EventCache:
         lacks_payload = payload_required and known is not None and known.payload is None
         if known is not None and known.signed == signed and (not lacks_payload or known.kind.content is None):
             return known
-        checked = check_event(self._registry, self._chain_id, signed, payload_required=payload_required)
+        checked = self._check(self._registry, self._chain_id, signed, payload_required=payload_required)
         self._known[signed.signature] = checked
         if len(self._known) > EVENTS_MAX:
             self._known.popitem(last=False)

@@ -6,6 +6,7 @@ import trio
 
 from ledger.chain import Chain
 from ledger.transition import Executed
+from node.block_fetch import replay_block
 from node.judgement import Proposal
 
 Listener = Callable[[Executed], None]
@@ -44,27 +45,12 @@ class Executor:
         async with self._lock:
             if height <= self.chain.head.height:
                 return None
-            executed = await trio.to_thread.run_sync(self._replay, proposal, header_hash, limiter=self._thread)
+            executed = await trio.to_thread.run_sync(
+                replay_block, self.chain, proposal, header_hash, limiter=self._thread
+            )
             self._tell(executed)
             return executed
-
-    def _replay(self, proposal: Proposal, header_hash: bytes) -> Executed:
-        executed = self.chain.compute(proposal.batch, proposal.checked)
-        if executed.hash != header_hash:
-            raise ReplayDiffers(executed.header.height, executed.hash, header_hash)
-        self.chain.commit(executed)
-        return executed
 
     def _tell(self, executed: Executed) -> None:
         for listener in self._listeners:
             listener(executed)
-
-
-class ReplayDiffers(RuntimeError):
-    """Executing a certified block here gave another header: this node's state or software is damaged."""
-
-    def __init__(self, height: int, ours: bytes, theirs: bytes) -> None:
-        super().__init__(
-            f"height {height}: executing the certified block gives header {ours.hex()[:16]}, the quorum signed "
-            f"{theirs.hex()[:16]}; this node's store or software differs from the network's"
-        )

@@ -18,7 +18,8 @@ from ledger.primitives import lthash
 from ledger.primitives.hashing import tagged_hash
 from ledger.storage import Storage, StoreDamaged
 from ledger.transition import Executed
-from node.executor import Executor, ReplayDiffers
+from node.block_fetch import ReplayDiffers
+from node.executor import Executor
 from node.judgement import Proposal
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,8 @@ from typing import TypeAlias
 from ledger.admission import References, judge_author, judge_reference
 from ledger.events import CheckedEvent, View
 from ledger.identity import read_nonce
+from ledger.receipts import SKIPPED
+from ledger.transition import Executed
 from ledger.verdict import Fact, Verdict, allow, deny
 
 EVENTS_MAX = 20_000
@@ -167,6 +169,23 @@ class Mempool:
                 )
                 lost.append((rival.event_id, verdict))
         return lost
+
+    def remove_block(self, executed: Executed) -> tuple[list[bytes], list[tuple[bytes, Verdict]]]:
+        """Forget what a block settles; return the ids that it executed, and what can never be executed now."""
+        done = [
+            (receipt.event_id, receipt.author, executed.nonces[number])
+            for number, receipt in enumerate(executed.receipts)
+            if receipt.outcome != SKIPPED and executed.stored[number] is not None
+        ]
+        lost = self.remove_executed(done)
+        lost += self.remove_skipped(
+            (receipt.event_id, receipt.verdicts[0])
+            for receipt in executed.receipts
+            if receipt.outcome == SKIPPED and receipt.verdicts[0].code != "event.nonce_gap"
+        )
+        if executed.receipts and executed.stored[0] is None:  # a beat began
+            lost += self.remove_expired(executed.header.beat)
+        return [event_id for event_id, _, _ in done], lost
 
     def remove_skipped(self, skipped: Iterable[tuple[bytes, Verdict]]) -> list[tuple[bytes, Verdict]]:
         """Forget what a block skipped and no later one can execute; return it with the reason."""

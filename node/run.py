@@ -19,18 +19,15 @@ from consensus.effects import Evidence
 from consensus.errors import InvalidMessage
 from consensus.inputs import Installed
 from consensus.messages import Certificate
-from consensus.parameters import Parameters
-from consensus.replica import Replica
 from ledger.chain import Chain
 from ledger.genesis import Genesis, decode_genesis_file
 from ledger.policies import read_policies
 from ledger.primitives.encoding import EncodingError
-from ledger.primitives.records import decode_record
 from ledger.primitives.signing import Purpose, SigningKey
-from ledger.receipts import SKIPPED
 from ledger.store import Store
 from ledger.transition import Executed
-from node.block_sync import BlockSync, answer_range
+from node.block_fetch import answer_range
+from node.block_sync import BlockSync
 from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
 from node.clock import BeatClock, monotonic_ms
 from node.config import Config, ConfigInvalid, parse_peers
@@ -41,6 +38,7 @@ from node.integrity import EXECUTION, RULES, STATE, Integrity, WatchedExecutor
 from node.mempool import Mempool
 from node.modules import make_registry, verify_safety_model
 from node.relay import Relay, SubmissionMalformed
+from node.replica import make_parameters, recover_replica
 from node.reporter import Reporter
 from node.services import Services
 from node.vote_log import VoteLog
@@ -59,15 +57,11 @@ SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while another waits: the API's thread must not hold up consensus."""
 COLLECTION_THRESHOLDS = (50_000, 20, 50)
 """Execution makes many short-lived objects and hardly any cycles: looking for those less often saves a tenth."""
-WINDOW = 8
-"""Batches in flight.  Not a setting: it bounds what a VIEW-CHANGE may hold, so all replicas must have the same."""
 DIAL_RETRY_S_MAX = 1.0
 """A restarted validator is back in consensus as soon as its peers dial it again."""
 HEALTHY_BEATS = 5
 HEALTHY_MS_MIN = 5_000
 SYNC_POLL_S = 1.0
-HEADERS_UNCERTIFIED_MAX = 64
-"""Blocks without a certificate whose checkpoints are signed again after a restart; a window holds fewer."""
 VALIDATOR_LAG_BLOCKS = 8
 """A validator that sees a height this far above its own fetches blocks without waiting for consensus to ask."""
 
@@ -84,19 +78,6 @@ def load_genesis(config: Config) -> Genesis:
     except OSError as error:
         raise ConfigInvalid(f"{config.genesis_file}: node.genesis: not readable: {error}") from error
     return decode_genesis_file(data)
-
-
-def make_parameters(genesis: Genesis, chain_id: bytes, config: Config | None = None) -> Parameters:
-    """Return the consensus parameters of a chain; timeouts come from the node's own configuration."""
-    section = (config or Config(Path("."))).consensus
-    return Parameters(
-        chain_id=chain_id,
-        replicas=genesis.validators,
-        window=WINDOW,
-        view_timeout_ms=section.view_timeout_ms,
-        view_timeout_ms_max=section.view_timeout_ms_max,
-        retransmit_ms=section.retransmit_ms,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,26 +187,13 @@ class Node:
 
     def _make_driver(self, me: int, vote_log: VoteLog, reporter: Reporter) -> ConsensusDriver:
         chain = self.chain
-        certificate, height = None, chain.head.height
-        while height > 0 and certificate is None:
-            data = chain.read_certificate(height)
-            certificate = None if data is None else decode_record(Certificate, data)
-            height -= 1
-        if certificate is not None:
-            self._certified_height = certificate.seq
 
         def sign(purpose: Purpose, message: bytes) -> bytes:
             return self._key.sign(chain.chain_id, purpose, message)
 
-        first = max(self._certified_height + 1, chain.head.height - HEADERS_UNCERTIFIED_MAX)
-        uncertified = [
-            (height, reference[0])
-            for height in range(first, chain.head.height + 1)
-            if (reference := chain.references(height)) is not None
-        ]
-        replica = Replica.recover(
-            self.parameters, me, sign, chain.head.height, chain.head.hash, certificate, vote_log.records, uncertified
-        )  # fmt: skip
+        replica = recover_replica(self.parameters, me, sign, chain, vote_log.records)
+        if replica.stable_certificate is not None:
+            self._certified_height = replica.stable_certificate.seq
         return ConsensusDriver(
             replica,
             self.parameters,
@@ -290,20 +258,8 @@ class Node:
         header = executed.header
         self._advanced_ms = monotonic_ms()
         self.beats.saw_executed(header.beat)
-        done = [
-            (receipt.event_id, receipt.author, executed.nonces[number])
-            for number, receipt in enumerate(executed.receipts)
-            if receipt.outcome != SKIPPED and executed.stored[number] is not None
-        ]
-        lost = self.mempool.remove_executed(done)
-        lost += self.mempool.remove_skipped(
-            (receipt.event_id, receipt.verdicts[0])
-            for receipt in executed.receipts
-            if receipt.outcome == SKIPPED and receipt.verdicts[0].code != "event.nonce_gap"
-        )
-        if executed.receipts and executed.stored[0] is None:  # a beat began
-            lost += self.mempool.remove_expired(header.beat)
-        self.relay.forget([event_id for event_id, _, _ in done] + [event_id for event_id, _ in lost])
+        done, lost = self.mempool.remove_block(executed)
+        self.relay.forget([*done, *(event_id for event_id, _ in lost)])
         self.services.tell_block(executed)
         self.services.tell_lost(lost)
 

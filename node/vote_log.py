@@ -20,6 +20,8 @@ MAGIC = b"ATLASVOT"
 FORMAT_VERSION = 1
 MARKER = b"\xf5VOT"
 RECORD_BYTES_MAX = 8 * 1024 * 1024
+REWRITE_AFTER_BYTES = 8 * 1024 * 1024
+"""A log that has grown longer is rewritten with what is still needed."""
 _HEAD = struct.Struct(">4sII")  # marker, length of the body, CRC-32
 _LENGTH = struct.Struct(">I")
 

@@ -1,4 +1,6 @@
-"""What the world shows of a run: one record for each thing that happens, in order.  Checkers and reports read these alone.
+"""What the world shows of a run: one record for each thing that happens, in order.
+
+Checkers and reports read these alone.
 
 `at_ms` is virtual time.  Replicas are numbered 0..n-1; `life` counts a replica's starts.  `correct` replicas are those
 that no scenario lets lie; only they are judged.

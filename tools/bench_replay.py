@@ -24,11 +24,12 @@ from ledger.genesis import compute_chain_id, decode_genesis_file
 from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, is_valid_signature
 from ledger.store import Store
-from node.block_sync import BlockRange, Blocks, answer_range, verify_block, verify_payloads
+from node.block_fetch import BlockRange, Blocks, answer_range, verify_block, verify_payloads
 from node.event_cache import EventCache
 from node.judgement import Proposal
 from node.modules import make_registry
-from node.run import make_parameters, spare_collections
+from node.replica import make_parameters
+from node.run import spare_collections
 
 
 class Stages:

@@ -11,13 +11,13 @@ from ledger.primitives.ids import IdInvalid
 from ledger.proofs import ProofInvalid
 from ledger.storage import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
+from node.block_fetch import ReplayDiffers
 from node.cli import explain, governance, nodes, operate, people, policy, verify
 from node.cli.home import UsageError
 from node.cli.operate import NodeStopped
 from node.cli.output import Output
 from node.config import ConfigInvalid
 from node.dry_run import DryRunFailed
-from node.executor import ReplayDiffers
 from node.keystore import KeystoreError
 from node.replay import ReplayFailed
 from node.vote_log import VoteLogCorrupt

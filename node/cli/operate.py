@@ -10,11 +10,11 @@ import trio
 
 from ledger.genesis import GenesisInvalid
 from ledger.storage import StoreDamaged, StoreLocked
+from node.block_fetch import ReplayDiffers
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output
 from node.config import Config, ConfigInvalid, ConsensusSection, NodeSection, P2pSection, load_config, render_config
 from node.devnet import DevnetOptions, run_devnet
-from node.executor import ReplayDiffers
 from node.keystore import Keystore
 from node.logs import configure_logs
 from node.run import run_node

@@ -20,7 +20,7 @@ from node.cli.output import Output, outcome
 from node.config import load_config
 from node.modules import make_registry
 from node.replay import replay_chain
-from node.run import make_parameters
+from node.replica import make_parameters
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import encode_record
 from ledger.primitives.signing import Purpose, SigningKey
 from node.api_client import ApiClient
-from node.block_sync import BlockRange
+from node.block_fetch import BlockRange
 from node.config import load_config, parse_peers
 from node.devnet import Devnet, Member
 from node.modules import make_registry

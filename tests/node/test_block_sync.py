@@ -14,7 +14,8 @@ from ledger.events import SignedEvent
 from ledger.payloads import Payload, encode_payload
 from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, SigningKey
-from node.block_sync import Blocks, BlockSync, answer_range
+from node.block_fetch import Blocks, answer_range
+from node.block_sync import BlockSync
 from node.event_cache import EventCache
 from node.executor import Executor
 from p2p.errors import PeerFault, PeerUnreachable

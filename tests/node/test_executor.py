@@ -4,7 +4,8 @@ import pytest
 import trio
 
 from ledger.transition import Executed
-from node.executor import Executor, ReplayDiffers
+from node.block_fetch import ReplayDiffers
+from node.executor import Executor
 from node.judgement import NULL_PROPOSAL, Proposal
 from social.posts import PostPublished
 from tests.ledger.world import World

@@ -20,10 +20,10 @@ from ledger.tokens import FLX
 from node import modules
 from node import run as run_module
 from node.api_client import ApiClient, ApiProblem
+from node.block_fetch import ReplayDiffers
 from node.cli.main import main
 from node.config import ApiSection, Config, NodeSection, P2pSection
 from node.devnet import Devnet, DevnetFailed
-from node.executor import ReplayDiffers
 from node.integrity import CODE, Integrity, WatchedExecutor, compute_seal
 from node.judgement import NULL_PROPOSAL
 from node.run import Node, run_node

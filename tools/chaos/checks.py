@@ -15,7 +15,7 @@ from consensus.messages import Certificate
 from consensus.quorum import verify_certificate
 from ledger.primitives.ids import IdKind, encode_id
 from ledger.primitives.records import decode_record
-from node.run import make_parameters
+from node.replica import make_parameters
 from tools.chaos.load import Line, Load
 from tools.chaos.network import ChaosNetwork, InvariantBroken, Node
 

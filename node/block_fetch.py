@@ -1,0 +1,154 @@
+"""Blocks from peers: what is asked, what is answered, and what is believed of it.  No waiting here.
+
+A source can be wrong, slow or lying: nothing it says is believed without a certificate of the validators.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from consensus.messages import Certificate
+from consensus.parameters import Parameters
+from consensus.quorum import verify_certificate
+from ledger.block import Header, StoredBlock, compute_event_leaf, compute_header_hash, decode_header
+from ledger.chain import Chain, Head, make_batch, read_stored_block
+from ledger.events import EventRefused
+from ledger.primitives import merkle
+from ledger.primitives.encoding import EncodingError
+from ledger.primitives.records import U64, Length, decode_record, encode_record
+from ledger.transition import Executed
+from node.event_cache import EventCache
+from node.judgement import Proposal
+
+RANGE_BLOCKS_MAX = 64
+RANGE_BYTES_MAX = 3 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRange:
+    """A request for the blocks first..last."""
+
+    first: U64
+    last: U64
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The answer: blocks in order of height, as many as fit, perhaps none; and the responder's head."""
+
+    blocks: Annotated[tuple[StoredBlock, ...], Length(0, RANGE_BLOCKS_MAX)]
+    head: U64
+
+
+class SourceFault(ValueError):
+    """A peer answered with blocks that are not what a quorum signed."""
+
+
+def answer_range(chain: Chain, request: bytes) -> bytes:
+    """Return the blocks that a peer asked for.  Raises EncodingError.  Reads the disk: call it in a thread."""
+    wanted = decode_record(BlockRange, request)
+    blocks: list[StoredBlock] = []
+    size = 0
+    with chain.store.snapshot() as snapshot:
+        head = chain.head.height
+        for height in range(wanted.first, min(wanted.last, wanted.first + RANGE_BLOCKS_MAX - 1, head) + 1):
+            block = read_stored_block(snapshot, height)
+            if block is None or not block.certificate:
+                break
+            size += sum(len(item.event) + len(item.payload or b"") + 128 for item in block.items) + 2_048
+            if blocks and size > RANGE_BYTES_MAX:
+                break
+            blocks.append(block)
+    return encode_record(Blocks(tuple(blocks), head))
+
+
+def verify_block(parameters: Parameters, block: StoredBlock, previous: Header, previous_hash: bytes) -> Header:
+    """Return the header of a block whose certificate, place and events are right.  Raises SourceFault."""
+    try:
+        header = decode_header(block.header)
+        certificate = decode_record(Certificate, block.certificate)
+        header_hash = compute_header_hash(block.header)
+        if header.height != previous.height + 1 or header.previous != previous_hash:
+            raise SourceFault(f"expected the block above height {previous.height}, got {header.height}")
+        if (certificate.seq, certificate.digest) != (header.height, header_hash):
+            raise SourceFault(f"height {header.height}: the certificate is for another block")
+        verify_certificate(parameters, certificate)
+        if merkle.compute_root([compute_event_leaf(item) for item in block.items]) != header.event_root:
+            raise SourceFault(f"height {header.height}: the events are not those of the header")
+    except (EncodingError, ValueError) as error:
+        raise error if isinstance(error, SourceFault) else SourceFault(str(error)) from error
+    return header
+
+
+def verify_payloads(block: StoredBlock, proposal: Proposal) -> None:
+    """Raise SourceFault when a payload is not the one whose hash was signed.
+
+    The header does not cover payloads, since they can be erased: a source may lack one, but must not invent one.
+    """
+    for item, checked in zip(block.items, proposal.checked, strict=True):
+        if item.payload is not None and isinstance(checked, EventRefused):
+            raise SourceFault(f"a payload does not belong to its event: {checked.because}")
+
+
+def read_height(block: StoredBlock) -> int:
+    """Return the height that a block claims.  Raises SourceFault."""
+    try:
+        return decode_header(block.header).height
+    except EncodingError as error:
+        raise SourceFault(f"not a header: {error}") from error
+
+
+def make_request(head: int, target: int) -> bytes:
+    """Return the request for what comes above `head`, up to `target` or as much as one answer holds."""
+    return encode_record(BlockRange(head + 1, min(target, head + RANGE_BLOCKS_MAX)))
+
+
+def read_answer(answer: bytes, first: int) -> tuple[StoredBlock, ...]:
+    """Return the blocks of an answer to a request from height `first` on.  Raises SourceFault."""
+    try:
+        blocks = decode_record(Blocks, answer).blocks
+    except EncodingError as error:
+        raise SourceFault(f"not a list of blocks: {error}") from error
+    if blocks and read_height(blocks[0]) != first:
+        raise SourceFault(f"expected blocks from height {first} on, got {read_height(blocks[0])} first")
+    return blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A block whose certificate was verified, ready to be replayed above the head that it was verified on."""
+
+    height: int
+    header_hash: bytes
+    proposal: Proposal
+    certificate: bytes
+
+
+def open_block(parameters: Parameters, block: StoredBlock, head: Head, cache: EventCache) -> Fetched:
+    """Return the block above `head`, verified.  Raises SourceFault."""
+    header = verify_block(parameters, block, head.header, head.hash)
+    batch = make_batch(header, head.header, block.items)
+    proposal = Proposal(batch, cache.check_all(block.items) if batch is not None else ())
+    verify_payloads(block, proposal)
+    return Fetched(header.height, compute_header_hash(block.header), proposal, block.certificate)
+
+
+def replay_block(chain: Chain, proposal: Proposal, header_hash: bytes) -> Executed:
+    """Execute a fetched block, and write it only when it gives the header that a quorum signed.
+
+    Raises ReplayDiffers otherwise; nothing is written then.  Blocks on the disk.
+    """
+    executed = chain.compute(proposal.batch, proposal.checked)
+    if executed.hash != header_hash:
+        raise ReplayDiffers(executed.header.height, executed.hash, header_hash)
+    chain.commit(executed)
+    return executed
+
+
+class ReplayDiffers(RuntimeError):
+    """Executing a certified block here gave another header: this node's state or software is damaged."""
+
+    def __init__(self, height: int, ours: bytes, theirs: bytes) -> None:
+        super().__init__(
+            f"height {height}: executing the certified block gives header {ours.hex()[:16]}, the quorum signed "
+            f"{theirs.hex()[:16]}; this node's store or software differs from the network's"
+        )
