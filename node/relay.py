@@ -1,7 +1,8 @@
 """Submissions: from clients and peers into the mempool, and on to every validator.
 
-An event that was accepted here is sent to all validators, and again until it is executed, so that a lost frame or a
-faulty primary can't lose it.  An event that came from a peer is not sent on: its sender does that.
+An event that was accepted here is written down before the client is told so, sent to all validators, and sent again
+until it is executed, so that neither a kill, nor a lost frame, nor a faulty primary can lose it.  An event that came
+from a peer is not sent on: its sender does that.
 """
 
 import logging
@@ -17,6 +18,7 @@ from ledger.verdict import Verdict
 from node.clock import monotonic_ms
 from node.event_cache import EventCache
 from node.mempool import Accepted, Answer, Mempool, Refused
+from node.submission_log import SubmissionLog
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ class Relay:
         *,
         broadcast: Callable[[bytes], None],
         events_arrived: Callable[[], None],
+        log: SubmissionLog,
         clock: Callable[[], int] = monotonic_ms,
     ) -> None:
         self._chain = chain
@@ -52,6 +55,7 @@ class Relay:
         self._cache = cache
         self._broadcast = broadcast
         self._events_arrived = events_arrived
+        self._log = log
         self._clock = clock
         self._outbox: list[bytes] = []
         self._wake = trio.Event()
@@ -59,20 +63,53 @@ class Relay:
 
     def submit(self, events: Sequence[SignedEvent]) -> list[Answer]:
         """Take a client's events; each gets a definite answer, in the order given."""
+        answers, fresh = self._take_own(events)
+        self._write_down(fresh)
+        return answers
+
+    def restore(self) -> int:
+        """Take again what clients were told is accepted, as far as the ledger lacks it; return how much that is.
+
+        Call it once, before anything is submitted.
+        """
+        events: list[SignedEvent] = []
+        for data in self._log.events:
+            try:
+                events.append(decode_signed_event(data))
+            except EventRefused:
+                logger.warning("the submission log holds an event that this software can't read; it is dropped")
+        _, fresh = self._take_own(events)
+        self._log.events.clear()
+        self._log.rewrite(fresh)
+        return len(fresh)
+
+    def _take_own(self, events: Sequence[SignedEvent]) -> tuple[list[Answer], list[bytes]]:
         answers: list[Answer] = []
+        fresh: list[bytes] = []
         for signed in events:
             known_before = len(self._mempool)
             answer = self._take(signed)
             answers.append(answer)
             if isinstance(answer, Accepted) and len(self._mempool) > known_before:
-                self._outbox.append(encode_signed_event(signed))
+                fresh.append(encode_signed_event(signed))
                 self._own[answer.event_id] = self._clock()
                 if len(self._own) > OWN_EVENTS_MAX:
                     self._own.popitem(last=False)
-        if self._outbox:
+        if fresh:
+            self._outbox.extend(fresh)
             self._wake.set()
             self._events_arrived()
-        return answers
+        return answers, fresh
+
+    def _write_down(self, fresh: list[bytes]) -> None:
+        try:
+            if self._log.needs_rewrite:
+                waiting = [self._mempool.get(event_id) for event_id in self._own]
+                self._log.rewrite(encode_signed_event(each.signed) for each in waiting if each is not None)
+            elif fresh:
+                self._log.append(fresh)
+        except OSError as error:
+            logger.error("accepted events can't be written down, a kill of this process may lose them: %s", error)
 
     async def receive(self, frame: bytes) -> None:
         """Take a peer's events.  Raises SubmissionMalformed; events that are merely too late are ignored."""

@@ -20,6 +20,7 @@ from consensus.errors import InvalidMessage
 from consensus.inputs import Installed
 from consensus.messages import Certificate
 from ledger.chain import Chain
+from ledger.events import SIGNED_EVENT_BYTES_MAX
 from ledger.genesis import Genesis, decode_genesis_file
 from ledger.policies import read_policies
 from ledger.primitives.encoding import EncodingError
@@ -41,6 +42,7 @@ from node.relay import Relay, SubmissionMalformed
 from node.replica import make_parameters, recover_replica
 from node.reporter import Reporter
 from node.services import Services
+from node.submission_log import SubmissionLog
 from node.vote_log import VoteLog
 from p2p.errors import PeerFault
 from p2p.handshake import Role
@@ -99,6 +101,7 @@ class Node:
         seed: bytes,
         chain: Chain,
         vote_log: VoteLog | None,
+        submissions: SubmissionLog,
         integrity: Integrity,
     ) -> None:
         self.integrity = integrity
@@ -155,6 +158,7 @@ class Node:
             self.cache,
             broadcast=lambda frame: self._broadcast_events(frame),
             events_arrived=self._events_arrived,
+            log=submissions,
         )
         self.reporter: Reporter | None = None
         if is_validator and integrity.alert is None:
@@ -219,6 +223,7 @@ class Node:
             await nursery.start(self.network.run)
             nursery.start_soon(self._serve_inbound)
             nursery.start_soon(self._watch_peers)
+            self._restore_submissions()
             await nursery.start(self._write)
             api: ApiServer | None = None
             url = None
@@ -251,6 +256,10 @@ class Node:
             task_status.started()
             await self.integrity.wait_raised()
             nursery.cancel_scope.cancel()
+
+    def _restore_submissions(self) -> None:
+        if self.integrity.alert is None and (count := self.relay.restore()):
+            logger.info("%d events that were accepted before the restart wait again", count)
 
     # News.
 
@@ -439,9 +448,12 @@ async def run_node(
         return chain, log
 
     chain, vote_log = await trio.to_thread.run_sync(open_chain)
+    submissions = SubmissionLog(data / "submissions.log", SIGNED_EVENT_BYTES_MAX)
     try:
-        await Node(config, config_path, seed, chain, vote_log, integrity).run(stop, task_status=task_status)
+        node = Node(config, config_path, seed, chain, vote_log, submissions, integrity)
+        await node.run(stop, task_status=task_status)
     finally:
+        submissions.close()
         if vote_log is not None:
             vote_log.close()
         chain.store.close()

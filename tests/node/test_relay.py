@@ -8,12 +8,13 @@ import pytest
 import trio
 import trio.testing
 
-from ledger.events import SignedEvent, decode_signed_event, encode_signed_event
+from ledger.events import SIGNED_EVENT_BYTES_MAX, SignedEvent, decode_signed_event, encode_signed_event
 from ledger.primitives.encoding import decode, encode
 from node import relay as relay_module
 from node.event_cache import EventCache
 from node.mempool import Accepted, Mempool, Refused
 from node.relay import FORGED, FRAME_EVENTS_MAX, RESEND_AFTER_MS, Relay, SubmissionMalformed
+from node.submission_log import SubmissionLog
 from social.posts import PostPublished
 from tests.ledger.world import REGISTRY, World, id_of, sign_edited
 
@@ -32,6 +33,7 @@ class Node:
             EventCache(REGISTRY, world.chain.chain_id),
             broadcast=self.frames.append,
             events_arrived=self._arrived,
+            log=SubmissionLog(world.store.path.parent / "submissions.log", SIGNED_EVENT_BYTES_MAX),
             clock=lambda: int(trio.current_time() * 1_000),
         )
 
