@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -51,6 +52,8 @@ SAMPLE = Path(__file__).resolve().parent.parent / "configs" / "devnet" / "posts.
 TREASURY = "treasury"
 PEOPLE = ("ada", "alan", "grace")
 FLX_EACH = 10_000
+FLX_FOUNDER = 500
+"""What each author of the sample holds from genesis."""
 POLICIES = {
     "energy": {"base_cost": 100 * SCALE, "burst_actions_min": 1_000},
     "governance": {
@@ -112,8 +115,11 @@ class Devnet:
     def validators(self) -> list[Member]:
         return self.members[:-1]
 
-    def prepare(self) -> bool:
-        """Make keys, genesis and configurations; False when they exist already."""
+    def prepare(self, founders: Sequence[bytes] = ()) -> bool:
+        """Make keys, genesis and configurations; False when they exist already.
+
+        founders: public keys whose accounts exist from genesis, and so earn from the first epoch on.
+        """
         if (self.folder / "genesis.json").exists():
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -125,6 +131,7 @@ class Devnet:
             allocations=(
                 Allocation(1_000_000 * SCALE, treasury.public),
                 *(Allocation(FLX_EACH * SCALE, key.public) for key in (*people, *keys)),
+                *(Allocation(FLX_FOUNDER * SCALE, key) for key in founders),
             ),
             beat_ms=BEAT_MS,
             epoch_beats=EPOCH_BEATS,
@@ -236,7 +243,8 @@ def run_devnet(options: DevnetOptions, output: Output) -> int:
         shutil.rmtree(options.folder)
     devnet = Devnet(options.folder, options.port)
     started = time.monotonic()
-    is_new = devnet.prepare()
+    founders = [author.key.public for author in make_authors(bytes(32), options.accounts, options.seed)]
+    is_new = devnet.prepare(founders)
     try:
         for member in devnet.members:
             devnet.start(member)
@@ -278,20 +286,20 @@ def register_nodes(devnet: Devnet, output: Output) -> None:
 
 
 def load_sample(devnet: Devnet, options: DevnetOptions, output: Output) -> None:
-    """Create the accounts and load the sample posts with drawn likes, follows and replies."""
+    """Load the sample posts with drawn likes, follows and replies; the accounts are there from genesis."""
     genesis = decode_genesis_file((devnet.folder / "genesis.json").read_bytes())
     chain_id = compute_chain_id(genesis)
     posts = read_posts(SAMPLE, options.posts)
     authors = make_authors(chain_id, options.accounts, options.seed)
     follows, likes, replies = 4 * options.accounts, 3 * len(posts), len(posts) // 4
-    total = 3 * len(authors) + follows + len(posts) + likes + replies
+    total = 2 * len(authors) + follows + len(posts) + likes + replies
     columns = (TextColumn("loading"), BarColumn(), MofNCompleteColumn(), TextColumn("events"), TimeElapsedColumn())
     with Progress(*columns, console=output.errors, disable=output.as_json) as bar:
         task = bar.add_task("load", total=total)
         loader = Loader(
             [devnet.gateway.url], chain_id, make_registry(), authors, options.seed, lambda done: bar.advance(task, done)
         )
-        asyncio.run(loader.run(posts, likes, follows, replies))
+        asyncio.run(loader.run(posts, likes, follows, replies, founded=True))
     applied = loader.tally.outcomes.get("applied", 0)
     refusals = ", ".join(f"{count} {code}" for code, count in sorted(loader.tally.refusals.items())) or "none"
     output.errors.print(f"[green]{applied} events applied[/green]; denied by guards, as they should be: {refusals}")

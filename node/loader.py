@@ -125,12 +125,18 @@ class Loader:
         self._progress = progress
         self._reference = Reference(0, b"", 0)
 
-    async def run(self, posts: Sequence[SourcePost], likes: int, follows: int, replies: int) -> None:
-        """Load everything.  Raises LoadFailed when the node does not answer as the API says."""
+    async def run(
+        self, posts: Sequence[SourcePost], likes: int, follows: int, replies: int, *, founded: bool = False
+    ) -> None:
+        """Load everything.  Raises LoadFailed when the node does not answer as the API says.
+
+        founded: the accounts exist since genesis, and are not opened.
+        """
         connector = aiohttp.TCPConnector(limit=WORKERS)
         async with aiohttp.ClientSession(connector=connector) as session:
             await self._refresh(session)
-            await self._phase(session, self._identities())
+            if not founded:
+                await self._phase(session, self._identities())
             await self._phase(session, self._handles())
             await self._phase(session, self._profiles())
             await self._phase(session, self._follows(follows))

@@ -357,7 +357,8 @@ def fuzz(name: str, count: int, seed: int, tell: Callable[[int], None] = lambda 
 def show_progress(name: str, count: int) -> Callable[[int], None]:
     def tell(done: int) -> None:
         filled = 30 * done // count
-        print(f"\r{name:24} [{'#' * filled:30}] {done}/{count}", end="", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(f"\r{name:24} [{'#' * filled:30}] {done}/{count}", end="", file=sys.stderr, flush=True)
 
     return tell
 
@@ -376,7 +377,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     for name in names:
         report = fuzz(name, asked.count, asked.seed, show_progress(name, asked.count))
-        print("\r" + " " * 79 + "\r", end="", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print("\r" + " " * 79 + "\r", end="", file=sys.stderr, flush=True)
         figures = f"{report.quantile(0.5):10.1f} {report.quantile(0.99):10.1f}"
         print(f"{name:24} {report.count:8} {report.errors:7} {figures}")
         if report.errors:
