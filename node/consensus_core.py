@@ -149,7 +149,8 @@ class ConsensusCore:
         deadlines.append(now + POLL_MS)
         if self.replica.next_proposal_seq() is not None:
             deadlines.append(now + max(1, self._beats.next_due_ms()))
-            if self._events_since_ms is not None:
+            # One that has passed waits for what is in flight: looking again at once would change nothing.
+            if self._events_since_ms is not None and self._events_since_ms + self._batch_wait_ms > now:
                 deadlines.append(self._events_since_ms + self._batch_wait_ms)
         return min(deadlines)
 

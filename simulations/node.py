@@ -1,0 +1,463 @@
+"""One validator: the node's own core, replica, chain, vote log, mempool and clocks, driven by events in virtual time.
+
+Left out of a node: the API, the reporter (telemetry and evidence on the ledger), and what libp2p does to a connection.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from consensus.effects import JudgeBatch
+from consensus.errors import InvalidMessage
+from consensus.inputs import Input, Installed, Started
+from consensus.messages import AnySigned, Certificate, Checkpoint, Sign, decode_signed, encode_signed
+from ledger.chain import Chain
+from ledger.events import SignedEvent
+from ledger.primitives.encoding import EncodingError
+from ledger.primitives.records import decode_record
+from ledger.storage import StoreDamaged
+from ledger.transition import Executed
+from node.block_fetch import ReplayDiffers, answer_range
+from node.clock import BeatClock
+from node.consensus_core import INPUTS_MAX, ConsensusCore, Outgoing, Work
+from node.event_cache import EventCache
+from node.mempool import BYTES_MAX, EVENTS_MAX, Answer, Mempool
+from node.replica import recover_replica
+from node.vote_log import RECORD_BYTES_MAX, VoteLog, VoteLogCorrupt
+from simulations.disk import Disk, PowerLost
+from simulations.faults import Faults, draw
+from simulations.fetching import Answered, Fetching
+from simulations.network import Network
+from simulations.observations import (
+    Accused,
+    BlockMade,
+    Certified,
+    Crashed,
+    Delivered,
+    Dropped,
+    EnteredView,
+    Halted,
+    Observer,
+    Restarted,
+    Sent,
+    Sized,
+)
+from simulations.relaying import Relaying
+from simulations.schedule import Action, Schedule
+from simulations.setting import TIME_MS, Setting, make_replica_key
+
+JUDGE_MS = (0, 2)
+EXECUTE_MS = (1, 4)
+SYNC_MS = (0, 3)
+ANSWER_MS = (1, 3)
+HEARTBEAT_MS = 1_000
+"""How often a replica tells its height, and looks at those of others."""
+LAG_BLOCKS = 8
+"""As in `node.run`: further behind than this, blocks are fetched without waiting for consensus to ask."""
+WALL_OFFSET_MS_MAX = 2_000
+
+Behaviour = Callable[[Sent], list[Sent]]
+"""What a lying replica sends in place of a frame: nothing, the frame, other frames, frames to others."""
+BlockAnswers = Callable[[bytes, bytes], bytes | None]
+"""What a lying replica answers, given a request for blocks and the true answer; None for silence."""
+
+
+class Lane:
+    """One thing after the other, each after a delay: what is a thread in a node."""
+
+    def __init__(self, after: Callable[[int, Action], None], delay_ms: Callable[[], int]) -> None:
+        self._after = after
+        self._delay_ms = delay_ms
+        self._waiting: deque[Action] = deque()
+        self._busy = False
+
+    def put(self, action: Action) -> None:
+        self._waiting.append(action)
+        if not self._busy:
+            self._busy = True
+            self._after(self._delay_ms(), self._run)
+
+    def _run(self) -> None:
+        self._waiting.popleft()()
+        if self._waiting:
+            self._after(self._delay_ms(), self._run)
+        else:
+            self._busy = False
+
+
+class Validator:
+    """One replica's machine: its disk stays, all else begins anew with each life."""
+
+    def __init__(
+        self,
+        number: int,
+        schedule: Schedule,
+        setting: Setting,
+        faults: Faults,
+        network: Network,
+        others: Sequence["Validator"],
+        observe: Observer,
+    ) -> None:
+        self.number = number
+        self.up = False
+        self.life = 0
+        self.faulty = True
+        """Whether it may still crash by itself."""
+        self.refuses: str | None = None
+        """Why it will not start any more, if so: its disk is damaged."""
+        self.behaviour: Behaviour | None = None
+        self.block_answers: BlockAnswers | None = None
+        self.sign: Sign = setting.sign_as(make_replica_key(number))
+        self._schedule = schedule
+        self._setting = setting
+        self._faults = faults
+        self._network = network
+        self._others = others
+        self._observe = observe
+        self._stream = schedule.stream(f"node {number}")
+        self._rate = 1000 + self._stream.choice((-1, 1)) * draw(self._stream, faults.drift_permille)
+        self._wall_offset_ms = self._stream.randint(-WALL_OFFSET_MS_MAX, WALL_OFFSET_MS_MAX)
+        self._crash_ppm = draw(self._stream, faults.crash_point_ppm)
+        self._failure_ppm = draw(self._stream, faults.write_failure_ppm)
+        self.disk = Disk(f"replica{number}", setting.initial, self._pass_point)
+
+    # What the world does.
+
+    def start(self) -> None:
+        """Start, or start again from what is on disk."""
+        assert not self.up, "a node starts when it does not run"
+        self.up = True
+        self._guard(self._start)
+
+    def crash(self, why: str) -> None:
+        """Lose all that is not durable."""
+        self.up = False
+        self.life += 1
+        self.disk.crash(self._stream)
+        if self._stream.randrange(1000) < draw(self._stream, self._faults.flip_permille):
+            self.disk.log.flip_bit(self._stream)
+        self._observe(Crashed(self._schedule.now_ms, self.number, why))
+
+    def submit(self, signed: SignedEvent) -> Answer:
+        """Take a client's event.  Only of a node that runs."""
+        assert self.up
+        answer = self.relay.submit(signed)
+        self._wake()
+        return answer
+
+    @property
+    def halted(self) -> str | None:
+        """Why it votes no more, if so."""
+        return self._halted
+
+    def local_ms(self) -> int:
+        """Its monotonic clock, which runs a little fast or slow."""
+        return self._schedule.now_ms * self._rate // 1000
+
+    def describe(self) -> str:
+        """One line for people."""
+        if not self.up:
+            return f"replica {self.number}: down; {self.refuses or ''}"
+        return (
+            f"replica {self.number}: height {self.chain.head.height}, mempool {len(self.mempool)}, "
+            f"{self.core.replica.status()}"
+        )
+
+    # Starting.
+
+    def _start(self) -> None:
+        try:
+            self._open()
+        except (VoteLogCorrupt, StoreDamaged) as damaged:
+            self.up = False
+            self.life += 1
+            self.refuses = str(damaged)
+            self._observe(Halted(self._schedule.now_ms, self.number, str(damaged)))
+            return
+        self._observe(Restarted(self._schedule.now_ms, self.number, self.life, self.chain.head.height))
+        self.put(Started())
+        self._beat_heart()
+
+    def _open(self) -> None:
+        setting = self._setting
+        self._halted: str | None = None
+        self._syncing = False
+        self._wake_at: int | None = None
+        self.chain = Chain(self.disk.store, setting.genesis, setting.registry)
+        self.vote_log = VoteLog.recover(self.disk.log, self.chain.chain_id)
+        cache = EventCache(setting.registry, self.chain.chain_id, setting.check_once)
+        self.mempool = Mempool()
+        self._beats = BeatClock(setting.genesis.beat_ms, self.local_ms)
+        self._judging = Lane(self.after, lambda: draw(self._stream, JUDGE_MS))
+        self._writing = Lane(self.after, lambda: draw(self._stream, EXECUTE_MS))
+        peers = [number for number in range(setting.parameters.n) if number != self.number]
+        self._peers = peers
+        self.fetching = Fetching(self, self.chain, setting.parameters, cache, peers)
+        self.relay = Relaying(
+            self.chain,
+            self.mempool,
+            cache,
+            clock=self.local_ms,
+            after=self.after,
+            broadcast=self._broadcast_events,
+        )
+        self.core = ConsensusCore(
+            recover_replica(setting.parameters, self.number, self.sign, self.chain, self.vote_log.records),
+            setting.parameters,
+            self.number,
+            chain=self.chain,
+            mempool=self.mempool,
+            cache=cache,
+            beats=self._beats,
+            monotonic_ms=self.local_ms,
+            wall_ms=lambda: TIME_MS + self._wall_offset_ms + self._schedule.now_ms,
+            on_stable=self._on_stable,
+            on_vote=_ignore_vote,
+            events_max=setting.timing.batch_events_max,
+            batch_wait_ms=setting.timing.batch_wait_ms,
+        )
+
+    # The life of the process.
+
+    def after(self, delay_ms: int, action: Action) -> None:
+        """Do this later, if this life lasts until then."""
+        life = self.life
+
+        def act() -> None:
+            if self.up and self.life == life:
+                self._guard(action)
+
+        self._schedule.after(delay_ms, act)
+
+    def _guard(self, action: Action) -> None:
+        """Do it; what ends a node's process ends this life."""
+        try:
+            action()
+        except PowerLost as lost:
+            self.crash(str(lost))
+        except OSError as failed:
+            self.crash(f"stopped: {failed}")
+        except (ReplayDiffers, StoreDamaged) as differs:
+            self._halt(str(differs))
+
+    def _halt(self, reason: str) -> None:
+        if self._halted is None:
+            self._halted = reason
+            self._observe(Halted(self._schedule.now_ms, self.number, reason))
+
+    def _pass_point(self, point: str) -> None:
+        """A place where the node may crash, or its disk fail.  Raises PowerLost and OSError."""
+        if not self.faulty:
+            return
+        drawn = self._stream.randrange(1_000_000)
+        if drawn < self._crash_ppm:
+            raise PowerLost(point)
+        if drawn < self._crash_ppm + self._failure_ppm and point != "send":
+            raise OSError(f"the disk failed at {point}")
+
+    # The driver: as `node.consensus_driver`, but what waits there is an event here.
+
+    def put(self, item: Input) -> None:
+        """Give an input to the core."""
+        self.core.put(item)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Advance when there is something to do, or when the next timer is due."""
+        if self._syncing or self._halted is not None:
+            return
+        now = self._schedule.now_ms
+        at = now if self.core.inputs_waiting else max(now, self._true_ms(self.core.next_deadline_ms()))
+        if self._wake_at is None or at < self._wake_at:
+            self._wake_at = at
+            self.after(at - now, lambda: self._advance(at))
+
+    def _true_ms(self, local_ms: int) -> int:
+        return -(-local_ms * 1000 // self._rate)
+
+    def _advance(self, at: int) -> None:
+        if self._wake_at != at or self._syncing or self._halted is not None:
+            return
+        self._wake_at = None
+        work = self.core.advance()
+        now = self._schedule.now_ms
+        for view in work.entered:
+            self._observe(EnteredView(now, self.number, view))
+        for evidence in work.evidence:
+            self._observe(Accused(now, self.number, evidence.first, evidence.second))
+        for judge in work.judge:
+            self._judging.put(partial(self._judge, judge))
+        for order in work.execute:
+            self._writing.put(partial(self._execute, order.seq, order.batch))
+        for height in work.fetch_to:
+            self.fetching.want(height)
+        self.vote_log.append(work.records)
+        if work.records or self.vote_log.size_bytes > self._setting.timing.rewrite_after_bytes:
+            self._syncing = True
+            self.after(draw(self._stream, SYNC_MS), lambda: self._sync(work))
+        else:
+            self._send_all(work)
+
+    def _sync(self, work: Work) -> None:
+        """Make the records durable; only then the messages leave."""
+        if self.vote_log.size_bytes > self._setting.timing.rewrite_after_bytes:
+            self.vote_log.rewrite(self.core.make_certificate_durable())
+        else:
+            self.vote_log.sync()
+        self._syncing = False
+        self._send_all(work)
+
+    def _send_all(self, work: Work) -> None:
+        for outgoing in work.outgoing:
+            self._send(outgoing)
+        if self.core.halted is not None:
+            self._halt(self.core.halted)
+        self._wake()
+
+    def _judge(self, judge: JudgeBatch) -> None:
+        self.put(self.core.judge(judge))
+
+    def _execute(self, seq: int, batch: bytes) -> None:
+        if seq <= self.chain.head.height:
+            self.put(self.core.compute_executed(seq, None))
+            return
+        proposal = self.core.open(batch)
+        executed = self.chain.execute(proposal.batch, proposal.checked)
+        self.told(executed, fetched=False)
+        self.put(self.core.compute_executed(seq, executed.hash))
+
+    # What the parts tell each other, as in `node.run`.
+
+    def told(self, executed: Executed, *, fetched: bool) -> None:
+        """A block is durable."""
+        self._observe(BlockMade(self._schedule.now_ms, self.number, executed, fetched))
+        self._beats.saw_executed(executed.header.beat)
+        done, lost = self.mempool.remove_block(executed)
+        self.relay.forget([*done, *(event_id for event_id, _ in lost)])
+
+    def installed(self, height: int, certificate: Certificate) -> None:
+        """A certified block was fetched."""
+        self._observe(Certified(self._schedule.now_ms, self.number, certificate))
+        self.put(Installed(height, certificate))
+
+    def write(self, action: Action) -> None:
+        self._writing.put(action)
+
+    def _on_stable(self, height: int) -> None:
+        data = self.chain.read_certificate(height)
+        assert data is not None, "it was just written"
+        self._observe(Certified(self._schedule.now_ms, self.number, decode_record(Certificate, data)))
+
+    def _beat_heart(self) -> None:
+        height = self.chain.head.height
+        for peer in self._peers:
+            self._post(peer, "height", lambda other: other.hear_height(self.number, height))
+        self._consider_height()
+        self._observe(Sized(self._schedule.now_ms, self.number, self._measure()))
+        self.after(HEARTBEAT_MS, self._beat_heart)
+
+    def hear_height(self, peer: int, height: int) -> None:
+        self.fetching.heights[peer] = height
+
+    def _consider_height(self) -> None:
+        highest = max(self.fetching.heights.values())
+        if highest - self.chain.head.height > LAG_BLOCKS and self._halted is None:
+            self.fetching.want(highest)
+
+    def _measure(self) -> tuple[tuple[str, int, int], ...]:
+        status = self.core.replica.status()
+        log_bytes_max = self._setting.timing.rewrite_after_bytes + RECORD_BYTES_MAX
+        return (
+            ("mempool events", len(self.mempool), EVENTS_MAX),
+            ("mempool bytes", self.mempool.size_bytes, BYTES_MAX),
+            ("inputs", self.core.inputs_waiting, INPUTS_MAX),
+            ("slots", status.slots, self._setting.parameters.window),
+            ("vote log bytes", self.vote_log.size_bytes, log_bytes_max),
+        )
+
+    # Messages out.
+
+    def _send(self, outgoing: Outgoing) -> None:
+        signed, batch = decode_signed(outgoing.frame, self._setting.parameters)
+        for to in self._peers if outgoing.replica is None else (outgoing.replica,):
+            if to == self.number:
+                continue
+            self._pass_point("send")
+            sent = Sent(self._schedule.now_ms, self.number, to, signed, batch)
+            if self.behaviour is None:
+                self._transmit(sent, outgoing.frame)
+            else:
+                for other in self.behaviour(sent):
+                    self._transmit(other, encode_signed(other.signed, other.batch))
+
+    def _transmit(self, sent: Sent, frame: bytes) -> None:
+        self._observe(sent)
+        self._post(
+            sent.to,
+            type(sent.signed.message).__name__,
+            lambda other: other.receive(self.number, sent.signed, frame, sent.at_ms),
+        )
+
+    def _post(self, to: int, what: str, arrive: Callable[["Validator"], None]) -> None:
+        other = self._others[to]
+
+        def arrived() -> None:
+            if other.up:
+                other._guard(lambda: arrive(other))
+            else:
+                self._observe(Dropped(self._schedule.now_ms, self.number, to, f"down {what}"))
+
+        self._network.post(self.number, to, what, arrived)
+
+    def _broadcast_events(self, frame: bytes) -> None:
+        for peer in self._peers:
+            self._post(peer, "events", lambda other: other.receive_events(self.number, frame))
+
+    def request(self, peer: int, body: bytes, answered: Answered) -> None:
+        """Ask a peer for blocks; the answer comes to this life or not at all."""
+        life = self.life
+
+        def answer(other: "Validator") -> None:
+            true = answer_range(other.chain, body)
+            data = true if other.block_answers is None else other.block_answers(body, true)
+            if data is None:
+                return
+            found = data
+
+            def arrive(me: Validator) -> None:
+                if me.life == life:
+                    answered(found)
+
+            other._post(self.number, "blocks", arrive)
+
+        self._post(peer, "request", lambda other: other.after(draw(other._stream, ANSWER_MS), lambda: answer(other)))
+
+    # Messages in.
+
+    def receive(self, source: int, signed: AnySigned, frame: bytes, sent_ms: int) -> None:
+        """Take a consensus frame."""
+        if self._halted is not None:
+            return
+        now = self._schedule.now_ms
+        try:
+            taken = self.core.receive(frame)
+        except (InvalidMessage, EncodingError) as refused:
+            self._observe(Dropped(now, source, self.number, f"refused {type(signed.message).__name__}: {refused}"))
+            return
+        if not taken:
+            self._observe(Dropped(now, source, self.number, "queue full"))
+            return
+        self._observe(Delivered(now, source, self.number, signed, sent_ms))
+        self._wake()
+
+    def receive_events(self, source: int, frame: bytes) -> None:
+        """Take events that another replica accepted."""
+        if self._halted is not None:
+            return
+        if not self.relay.receive(frame):
+            self._observe(Dropped(self._schedule.now_ms, source, self.number, "refused events"))
+        self._wake()
+
+
+def _ignore_vote(vote: Checkpoint, signature: bytes) -> None:
+    """A node's reporter collects these; there is none here."""

@@ -1,0 +1,97 @@
+"""A replica's way of an event into its mempool and on to the others, as `node.relay` does, in virtual time."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from ledger.chain import Chain
+from ledger.events import EventRefused, SignedEvent, decode_signed_event, encode_signed_event
+from ledger.primitives.encoding import EncodingError, decode, encode
+from ledger.verdict import Verdict
+from node.event_cache import EventCache
+from node.mempool import Accepted, Answer, Mempool, Refused
+
+FRAME_EVENTS_MAX = 128
+GATHER_MS = 2
+RESEND_AFTER_MS = 1_000
+
+
+class Relaying:
+    """Sends what it accepted to all others, and again until it is executed."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        mempool: Mempool,
+        cache: EventCache,
+        *,
+        clock: Callable[[], int],
+        after: Callable[[int, Callable[[], None]], None],
+        broadcast: Callable[[bytes], None],
+    ) -> None:
+        self._chain = chain
+        self._mempool = mempool
+        self._cache = cache
+        self._clock = clock
+        self._after = after
+        self._broadcast = broadcast
+        self._outbox: list[bytes] = []
+        self._own: OrderedDict[bytes, int] = OrderedDict()
+        after(RESEND_AFTER_MS, self._resend)
+
+    def submit(self, signed: SignedEvent) -> Answer:
+        """Take a client's event."""
+        known_before = len(self._mempool)
+        answer = self._take(signed)
+        if isinstance(answer, Accepted) and len(self._mempool) > known_before:
+            self._own[answer.event_id] = self._clock()
+            self._put_out(signed)
+        return answer
+
+    def receive(self, frame: bytes) -> bool:
+        """Take another replica's events; tell whether the frame was well formed."""
+        try:
+            items = decode(frame)
+            if type(items) is not list or not 1 <= len(items) <= FRAME_EVENTS_MAX:
+                return False
+            for item in items:
+                if type(item) is not bytes:
+                    return False
+                self._take(decode_signed_event(item))
+        except (EncodingError, EventRefused):
+            return False
+        return True
+
+    def forget(self, event_ids: Sequence[bytes]) -> None:
+        """Stop sending what was executed or can never be."""
+        for event_id in event_ids:
+            self._own.pop(event_id, None)
+
+    def _take(self, signed: SignedEvent) -> Answer:
+        try:
+            checked = self._cache.check(signed)
+        except EventRefused as refused:
+            return Refused(None, Verdict(False, refused.code, refused.because, refused.facts))
+        chain = self._chain
+        return self._mempool.add(checked, chain.store, chain.head.header.beat, chain.references)
+
+    def _put_out(self, signed: SignedEvent) -> None:
+        if not self._outbox:
+            self._after(GATHER_MS, self._flush)
+        self._outbox.append(encode_signed_event(signed))
+
+    def _flush(self) -> None:
+        while self._outbox:
+            frame, self._outbox = self._outbox[:FRAME_EVENTS_MAX], self._outbox[FRAME_EVENTS_MAX:]
+            self._broadcast(encode(frame))
+
+    def _resend(self) -> None:
+        now = self._clock()
+        for event_id in [each for each, sent in self._own.items() if now - sent >= RESEND_AFTER_MS]:
+            checked = self._mempool.get(event_id)
+            if checked is None:
+                del self._own[event_id]
+                continue
+            self._own[event_id] = now
+            self._own.move_to_end(event_id)
+            self._put_out(checked.signed)
+        self._after(RESEND_AFTER_MS, self._resend)

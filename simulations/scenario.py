@@ -1,0 +1,202 @@
+"""Scenarios: what goes wrong, as a TOML file; the seed draws the rest.  Two phases: faults, then a healed core.
+
+Safety is checked at every observation; afterwards every valid event that a replica accepted must be executed by the
+whole core, within the virtual time that the scenario states.
+"""
+
+import importlib
+import importlib.util
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from simulations.faults import Faults
+from simulations.observations import CheckFailed, Observation
+from simulations.setting import Timing
+from simulations.trace import Trace
+from simulations.world import Load, World
+
+FOLDER = Path(__file__).parent / "scenarios"
+
+
+class ScenarioInvalid(ValueError):
+    """A scenario file says what no world can be made of; names the file and the key."""
+
+
+class Checker(Protocol):
+    """Raises CheckFailed from either."""
+
+    def observe(self, observation: Observation) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One file."""
+
+    name: str
+    replicas: int = 4
+    duration_ms: int = 15_000
+    commit_within_ms: int = 60_000
+    faults: Faults = field(default_factory=Faults)
+    timing: Timing = field(default_factory=Timing)
+    load: Load = field(default_factory=Load)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to; `failure` is None when every rule held."""
+
+    scenario: str
+    seed: int
+    replicas: int
+    failure: CheckFailed | None
+    trace_hash: str
+    observations: int
+    virtual_ms: int
+    healed_ms: int
+    height: int
+    views: int
+    crashes: int
+    events: int
+    where: str
+
+
+def find_scenario(name: str) -> Path:
+    """Return the file of a scenario, named by its path or as one of ours.  Raises ScenarioInvalid."""
+    for path in (Path(name), FOLDER / f"{name}.toml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in FOLDER.glob("*.toml")))
+    raise ScenarioInvalid(f"{name}: expected a file, or one of: {known}")
+
+
+def load_scenario(path: Path, replicas: int | None = None) -> Scenario:
+    """Return the scenario in a file.  Raises ScenarioInvalid."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ScenarioInvalid(f"{path}: {error}") from error
+    sections = {"faults": Faults, "timing": Timing, "load": Load}
+    values: dict[str, Any] = {"name": path.stem}
+    known = {each.name for each in fields(Scenario)} - {"name"}
+    for key, value in document.items():
+        if key not in known:
+            raise ScenarioInvalid(f"{path}: {key}: expected one of {', '.join(sorted(known))}")
+        if key in sections:
+            values[key] = _make_section(path, key, sections[key], value)
+        elif type(value) is not int:
+            raise ScenarioInvalid(f"{path}: {key}: expected a whole number, got {value!r}")
+        else:
+            values[key] = value
+    if replicas is not None:
+        values["replicas"] = replicas
+    return Scenario(**values)
+
+
+def _make_section(path: Path, name: str, kind: type[Any], value: object) -> Any:
+    if not isinstance(value, Mapping):
+        raise ScenarioInvalid(f"{path}: {name}: expected a table, got {value!r}")
+    table = cast("Mapping[str, object]", value)
+    defaults = kind()
+    made: dict[str, object] = {}
+    for key, given in table.items():
+        default = getattr(defaults, key, None)
+        where = f"{path}: {name}.{key}"
+        if default is None:
+            raise ScenarioInvalid(f"{where}: expected one of {', '.join(each.name for each in fields(kind))}")
+        if isinstance(default, tuple):
+            match given:
+                case [int(low), int(high)] if 0 <= low <= high:
+                    made[key] = (low, high)
+                case _:
+                    raise ScenarioInvalid(f"{where}: expected [lowest, highest], got {given!r}")
+        elif type(given) is not int:
+            raise ScenarioInvalid(f"{where}: expected a whole number, got {given!r}")
+        else:
+            made[key] = given
+    return kind(**made)
+
+
+def make_world(scenario: Scenario, seed: int) -> World:
+    """Return the world of a scenario and a seed, not started."""
+    return World(seed, scenario.replicas, scenario.faults, scenario.timing, scenario.load)
+
+
+def make_checkers(n: int, correct: frozenset[int]) -> list[Checker]:
+    """Return all checkers that there are."""
+    name = "simulations.checkers"
+    if importlib.util.find_spec(name) is None:
+        return []
+    made: list[Checker] = importlib.import_module(name).make_checkers(n, correct)
+    return made
+
+
+def run_scenario(
+    scenario: Scenario,
+    seed: int,
+    *,
+    write_line: Callable[[str], object] | None = None,
+    prepare: Callable[[World], None] | None = None,
+) -> Outcome:
+    """Run both phases.  prepare: what is to be done to the world before it starts, such as lying replicas."""
+    world = make_world(scenario, seed)
+    if prepare is not None:
+        prepare(world)
+    trace = Trace(write_line)
+    world.observe(trace.observe)
+    counts = Counts()
+    world.observe(counts.observe)
+    checkers = make_checkers(world.n, world.correct)
+    for checker in checkers:
+        world.observe(checker.observe)
+    failure: CheckFailed | None = None
+    healed_ms = 0
+    try:
+        world.start()
+        world.run(scenario.duration_ms)
+        world.heal()
+        healed_ms = world.now_ms
+        if not world.run_until(world.is_done, scenario.commit_within_ms):
+            raise CheckFailed(
+                "liveness",
+                f"every accepted event executed by {world.core} within {scenario.commit_within_ms} ms of healing",
+                world.workload.describe(world.core),
+            )
+        for checker in checkers:
+            checker.finish()
+    except CheckFailed as failed:
+        failure = failed
+    return Outcome(
+        scenario=scenario.name,
+        seed=seed,
+        replicas=world.n,
+        failure=failure,
+        trace_hash=trace.hexdigest(),
+        observations=trace.count,
+        virtual_ms=world.now_ms,
+        healed_ms=healed_ms,
+        height=max(len(set(each.values())) and max(each.values()) for each in world.executed),
+        views=counts.view,
+        crashes=counts.crashes,
+        events=len(world.workload.accepted),
+        where=world.describe(),
+    )
+
+
+class Counts:
+    """What a summary shows of a run."""
+
+    def __init__(self) -> None:
+        self.view = 0
+        self.crashes = 0
+
+    def observe(self, observation: Observation) -> None:
+        kind = type(observation).__name__
+        if kind == "Crashed":
+            self.crashes += 1
+        elif kind == "EnteredView":
+            self.view = max(self.view, getattr(observation, "view", 0))
