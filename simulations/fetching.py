@@ -34,7 +34,7 @@ class Surroundings(Protocol):
         """Do this when the writing side of the chain is free."""
         ...
 
-    def told(self, executed: Executed, *, fetched: bool) -> None: ...
+    def told(self, executed: Executed) -> None: ...
 
     def installed(self, height: int, certificate: Certificate) -> None: ...
 
@@ -133,7 +133,7 @@ class Fetching:
         if read_height(block) <= head.height:
             return  # consensus was quicker
         fetched = open_block(self._parameters, block, head, self._cache)
-        self._around.told(replay_block(self._chain, fetched.proposal, fetched.header_hash), fetched=True)
+        self._around.told(replay_block(self._chain, fetched.proposal, fetched.header_hash))
         self._chain.write_certificate(fetched.height, fetched.certificate)
         self._around.installed(fetched.height, decode_record(Certificate, fetched.certificate))
 

@@ -11,7 +11,8 @@ from consensus.effects import JudgeBatch
 from consensus.errors import InvalidMessage
 from consensus.inputs import Input, Installed, Started
 from consensus.messages import AnySigned, Certificate, Checkpoint, Sign, decode_signed, encode_signed
-from ledger.chain import Chain
+from ledger import keyspace
+from ledger.chain import Chain, encode_head
 from ledger.events import SignedEvent
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
@@ -60,6 +61,19 @@ Behaviour = Callable[[Sent], list[Sent]]
 """What a lying replica sends in place of a frame: nothing, the frame, other frames, frames to others."""
 BlockAnswers = Callable[[bytes, bytes], bytes | None]
 """What a lying replica answers, given a request for blocks and the true answer; None for silence."""
+
+
+class WatchedChain(Chain):
+    """Tells of each block as soon as it is durable, also when the node ends at that very moment."""
+
+    on_durable: Callable[[Executed], None]
+
+    def commit(self, executed: Executed) -> None:
+        try:
+            super().commit(executed)
+        finally:
+            if self.store.get(keyspace.META_HEAD) == encode_head(executed.header.height, executed.hash):
+                self.on_durable(executed)
 
 
 class Lane:
@@ -183,7 +197,9 @@ class Validator:
         self._halted: str | None = None
         self._syncing = False
         self._wake_at: int | None = None
-        self.chain = Chain(self.disk.store, setting.genesis, setting.registry)
+        self.chain = WatchedChain(self.disk.store, setting.genesis, setting.registry)
+        self.chain.on_durable = self._on_durable
+        self._is_replaying = False
         self.vote_log = VoteLog.recover(self.disk.log, self.chain.chain_id)
         cache = EventCache(setting.registry, self.chain.chain_id, setting.check_once)
         self.mempool = Mempool()
@@ -323,14 +339,16 @@ class Validator:
             return
         proposal = self.core.open(batch)
         executed = self.chain.execute(proposal.batch, proposal.checked)
-        self.told(executed, fetched=False)
+        self.told(executed)
         self.put(self.core.compute_executed(seq, executed.hash))
 
     # What the parts tell each other, as in `node.run`.
 
-    def told(self, executed: Executed, *, fetched: bool) -> None:
-        """A block is durable."""
-        self._observe(BlockMade(self._schedule.now_ms, self.number, executed, fetched))
+    def _on_durable(self, executed: Executed) -> None:
+        self._observe(BlockMade(self._schedule.now_ms, self.number, executed, self._is_replaying))
+
+    def told(self, executed: Executed) -> None:
+        """A block was made, by execution or by replay."""
         self._beats.saw_executed(executed.header.beat)
         done, lost = self.mempool.remove_block(executed)
         self.relay.forget([*done, *(event_id for event_id, _ in lost)])
@@ -341,7 +359,14 @@ class Validator:
         self.put(Installed(height, certificate))
 
     def write(self, action: Action) -> None:
-        self._writing.put(action)
+        self._writing.put(partial(self._replay, action))
+
+    def _replay(self, action: Action) -> None:
+        self._is_replaying = True
+        try:
+            action()
+        finally:
+            self._is_replaying = False
 
     def _on_stable(self, height: int) -> None:
         data = self.chain.read_certificate(height)
