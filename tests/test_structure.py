@@ -15,6 +15,7 @@ PACKAGES = {
     "ledger": ROOT / "ledger",
     "node": ROOT / "node",
     "p2p": ROOT / "p2p",
+    "simulations": ROOT / "simulations",
     "social": ROOT / "social",
 }
 HOMES = {
