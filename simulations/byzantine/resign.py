@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from consensus.messages import AnySigned, Message, Sign, make_signed
+from consensus.messages import AnySigned, M, Message, Sign, Signed, make_signed
 from simulations.observations import Sent
 
 
@@ -17,7 +17,7 @@ class Signer:
         """Tell whether the liar itself signed it; what it relays for others it cannot change."""
         return signed.message.replica == self.me
 
-    def sign(self, message: Message) -> AnySigned:
+    def sign(self, message: M) -> Signed[M]:
         assert message.replica == self.me, f"expected a message of replica {self.me}, got one of {message.replica}"
         return make_signed(message, self._sign)
 

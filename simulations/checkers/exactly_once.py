@@ -1,7 +1,7 @@
 """O3: every signed event is executed once, in its account's order, and is one that its key signed for this chain.
 
-A block is judged when the first correct replica makes it; every other one must have executed the same list at that
-height.  Events that execution skipped have no effect, and are not counted.
+A block is judged once, in order of height, when the first correct replica shows it; every other one must have executed
+the same list at that height.  Events that execution skipped have no effect, and are not counted.
 """
 
 import hashlib
@@ -16,6 +16,9 @@ from ledger.receipts import SKIPPED, Receipt
 from ledger.transition import Executed
 from simulations.observations import BlockMade, CheckFailed, Observation
 
+UNJUDGED_MAX = 64
+"""Blocks kept until the one below them is shown: who crashes in the moment that a block is durable never shows it."""
+
 
 class ExactlyOnce:
     """Remembers each executed event's id, each account's last nonce, and a digest for each height."""
@@ -28,6 +31,8 @@ class ExactlyOnce:
         self._executed: dict[bytes, int] = {}  # event id: height
         self._nonces: dict[bytes, int] = {}
         self._lists: dict[int, tuple[bytes, int]] = {}  # height: digest of what was executed, and who was first
+        self._judged = 0
+        self._unjudged: dict[int, Executed] = {}
 
     def observe(self, observation: Observation) -> None:
         if not isinstance(observation, BlockMade) or observation.replica not in self._correct:
@@ -37,13 +42,22 @@ class ExactlyOnce:
         known = self._lists.get(height)
         if known is None:
             self._lists[height] = (digest, observation.replica)
-            self._judge(executed)
+            self._unjudged[height] = executed
+            self._judge_ready()
         elif known[0] != digest:
             expected = f"the events of height {height} that replica {known[1]} executed"
             raise CheckFailed(self.name, expected, f"another list at replica {observation.replica}")
 
     def finish(self) -> None:
         """Nothing is owed at the end."""
+
+    def _judge_ready(self) -> None:
+        while (executed := self._unjudged.pop(self._judged + 1, None)) is not None:
+            self._judged += 1
+            self._judge(executed)
+        if len(self._unjudged) > UNJUDGED_MAX:
+            expected = f"some correct replica to show height {self._judged + 1}"
+            raise CheckFailed(self.name, expected, f"{len(self._unjudged)} blocks above it")
 
     def _judge(self, executed: Executed) -> None:
         height = executed.header.height

@@ -38,10 +38,10 @@ class Votes:
                     self._latest[source] = signed.signature
                     self._on_sent(source, signed)
             case Accused(_, replica, first, second) if replica in self._correct:
-                accused = first.message.replica
-                if accused in self._correct:
+                accused = self._correct.intersection((first.message.replica, second.message.replica))
+                if accused:
                     found = f"{first.message!r} and {second.message!r}"
-                    raise CheckFailed(self.name, f"nothing to accuse the correct replica {accused} of", found)
+                    raise CheckFailed(self.name, f"nothing to accuse the correct replica {min(accused)} of", found)
             case _:
                 pass
 

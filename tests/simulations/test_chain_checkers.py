@@ -154,7 +154,20 @@ class TestExactlyOnce:
     def test_a_nonce_left_out(self, world: World) -> None:
         _, second = make_blocks(world, 2)
 
-        fails(ExactlyOnce(world.chain.chain_id, CORRECT), [made(0, second)], "nonce 1 of", "3")
+        fails(ExactlyOnce(world.chain.chain_id, CORRECT), [made(0, renamed(second, height=1))], "nonce 1 of", "3")
+
+    def test_a_block_that_its_maker_could_not_show(self, world: World) -> None:
+        first, second, third = make_blocks(world)
+        checker = ExactlyOnce(world.chain.chain_id, CORRECT)
+
+        feed(checker, [made(0, first), Restarted(1, 0, 2, 2), made(0, third), made(1, first), made(1, second)])
+        fails(checker, [made(0, renamed(third, height=4))], "executed once", "height 3")
+
+    def test_a_block_that_nobody_shows(self, world: World) -> None:
+        block = make_blocks(world, 1)[0]
+        above = [made(0, renamed(block, height=height)) for height in range(2, 67)]
+
+        fails(ExactlyOnce(world.chain.chain_id, CORRECT), above, "to show height 1", "65 blocks above")
 
     def test_a_nonce_used_again(self, world: World) -> None:
         first, second = world.compute(post(world)), world.compute(post(world, "Other.", nonce=1))
