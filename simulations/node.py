@@ -396,7 +396,7 @@ class Validator:
             ("mempool events", len(self.mempool), EVENTS_MAX),
             ("mempool bytes", self.mempool.size_bytes, BYTES_MAX),
             ("inputs", self.core.inputs_waiting, INPUTS_MAX),
-            ("slots", status.slots, self._setting.parameters.window),
+            ("slots", status.slots, 2 * self._setting.parameters.window),
             ("vote log bytes", self.vote_log.size_bytes, log_bytes_max),
         )
 

@@ -4,15 +4,15 @@ Safety is checked at every observation; afterwards every valid event that a repl
 whole core, within the virtual time that the scenario states.
 """
 
-import importlib
-import importlib.util
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
+from simulations.checkers import get_progress, make_checkers
 from simulations.faults import Faults
+from simulations.liars import Liars, choose_liars
 from simulations.observations import CheckFailed, Observation
 from simulations.setting import Timing
 from simulations.trace import Trace
@@ -23,14 +23,6 @@ FOLDER = Path(__file__).parent / "scenarios"
 
 class ScenarioInvalid(ValueError):
     """A scenario file says what no world can be made of; names the file and the key."""
-
-
-class Checker(Protocol):
-    """Raises CheckFailed from either."""
-
-    def observe(self, observation: Observation) -> None: ...
-
-    def finish(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +36,7 @@ class Scenario:
     faults: Faults = field(default_factory=Faults)
     timing: Timing = field(default_factory=Timing)
     load: Load = field(default_factory=Load)
+    liars: Liars = field(default_factory=Liars)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +73,7 @@ def load_scenario(path: Path, replicas: int | None = None) -> Scenario:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ScenarioInvalid(f"{path}: {error}") from error
-    sections = {"faults": Faults, "timing": Timing, "load": Load}
+    sections = {"faults": Faults, "timing": Timing, "load": Load, "liars": Liars}
     values: dict[str, Any] = {"name": path.stem}
     known = {each.name for each in fields(Scenario)} - {"name"}
     for key, value in document.items():
@@ -126,13 +119,8 @@ def make_world(scenario: Scenario, seed: int) -> World:
     return World(seed, scenario.replicas, scenario.faults, scenario.timing, scenario.load)
 
 
-def make_checkers(n: int, correct: frozenset[int]) -> list[Checker]:
-    """Return all checkers that there are."""
-    name = "simulations.checkers"
-    if importlib.util.find_spec(name) is None:
-        return []
-    made: list[Checker] = importlib.import_module(name).make_checkers(n, correct)
-    return made
+VIEWS_MAX_PER_REPLICA = 4
+"""After healing, the core may pass so many views times n: liars and the unhealed have their turns too."""
 
 
 def run_scenario(
@@ -144,13 +132,21 @@ def run_scenario(
 ) -> Outcome:
     """Run both phases.  prepare: what is to be done to the world before it starts, such as lying replicas."""
     world = make_world(scenario, seed)
+    choose_liars(world, scenario.liars)
     if prepare is not None:
         prepare(world)
     trace = Trace(write_line)
     world.observe(trace.observe)
     counts = Counts()
     world.observe(counts.observe)
-    checkers = make_checkers(world.n, world.correct)
+    parameters = world.setting.parameters
+    checkers = make_checkers(
+        world.setting.chain_id,
+        parameters.replicas,
+        world.correct,
+        within_ms=scenario.commit_within_ms,
+        views_max=VIEWS_MAX_PER_REPLICA * world.n,
+    )
     for checker in checkers:
         world.observe(checker.observe)
     failure: CheckFailed | None = None
@@ -160,6 +156,7 @@ def run_scenario(
         world.run(scenario.duration_ms)
         world.heal()
         healed_ms = world.now_ms
+        get_progress(checkers).expect(world.workload.accepted, world.core, healed_ms)
         if not world.run_until(world.is_done, scenario.commit_within_ms):
             raise CheckFailed(
                 "liveness",
