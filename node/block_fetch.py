@@ -1,8 +1,11 @@
 """Blocks from peers: what is asked, what is answered, and what is believed of it.  No waiting here.
 
-A source can be wrong, slow or lying: nothing it says is believed without a certificate of the validators.
+A source can be wrong, slow or lying: nothing it says is believed without a certificate of the validators.  Not every
+block has one of its own: a liar may withhold its signature of some heights, so that no quorum's is ever together.  Such
+a block is believed when a certified one above it names it, through the hashes of the headers between.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -44,39 +47,81 @@ class SourceFault(ValueError):
 
 
 def answer_range(chain: Chain, request: bytes) -> bytes:
-    """Return the blocks that a peer asked for.  Raises EncodingError.  Reads the disk: call it in a thread."""
+    """Return the blocks that a peer asked for, up to the highest that has a certificate.  Raises EncodingError.
+
+    Reads the disk: call it in a thread.
+    """
     wanted = decode_record(BlockRange, request)
     blocks: list[StoredBlock] = []
-    size = 0
+    size = certified = 0
     with chain.store.snapshot() as snapshot:
         head = chain.head.height
         for height in range(wanted.first, min(wanted.last, wanted.first + RANGE_BLOCKS_MAX - 1, head) + 1):
             block = read_stored_block(snapshot, height)
-            if block is None or not block.certificate:
+            if block is None:
                 break
             size += sum(len(item.event) + len(item.payload or b"") + 128 for item in block.items) + 2_048
             if blocks and size > RANGE_BYTES_MAX:
                 break
             blocks.append(block)
-    return encode_record(Blocks(tuple(blocks), head))
+            certified = len(blocks) if block.certificate else certified
+    return encode_record(Blocks(tuple(blocks[:certified]), head))
 
 
-def verify_block(parameters: Parameters, block: StoredBlock, previous: Header, previous_hash: bytes) -> Header:
-    """Return the header of a block whose certificate, place and events are right.  Raises SourceFault."""
+def verify_block(
+    parameters: Parameters, block: StoredBlock, previous: Header, previous_hash: bytes, named: bytes | None = None
+) -> Header:
+    """Return the header of a block whose certificate, place and events are right.  Raises SourceFault.
+
+    named: the hash that a certified block above gives this one, where it has no certificate itself.
+    """
     try:
         header = decode_header(block.header)
-        certificate = decode_record(Certificate, block.certificate)
         header_hash = compute_header_hash(block.header)
         if header.height != previous.height + 1 or header.previous != previous_hash:
             raise SourceFault(f"expected the block above height {previous.height}, got {header.height}")
-        if (certificate.seq, certificate.digest) != (header.height, header_hash):
-            raise SourceFault(f"height {header.height}: the certificate is for another block")
-        verify_certificate(parameters, certificate)
+        if block.certificate:
+            _verify_own(parameters, block, header.height, header_hash)
+        elif header_hash != named:
+            raise SourceFault(f"height {header.height}: no certificate, and no certified block above names it")
         if merkle.compute_root([compute_event_leaf(item) for item in block.items]) != header.event_root:
             raise SourceFault(f"height {header.height}: the events are not those of the header")
     except (EncodingError, ValueError) as error:
         raise error if isinstance(error, SourceFault) else SourceFault(str(error)) from error
     return header
+
+
+def _verify_own(parameters: Parameters, block: StoredBlock, height: int, header_hash: bytes) -> None:
+    certificate = decode_record(Certificate, block.certificate)
+    if (certificate.seq, certificate.digest) != (height, header_hash):
+        raise SourceFault(f"height {height}: the certificate is for another block")
+    verify_certificate(parameters, certificate)
+
+
+def find_named(parameters: Parameters, blocks: Sequence[StoredBlock]) -> dict[int, bytes]:
+    """Return the header hashes, by height, of blocks without a certificate that a certified one above them names.
+
+    Certificates are verified as far as they are needed for that.  Raises SourceFault.
+    """
+    named: dict[int, bytes] = {}
+    expected: bytes | None = None  # the hash of the block below the one that was looked at last, once it is proven
+    try:
+        for place in range(len(blocks) - 1, -1, -1):
+            block = blocks[place]
+            header = decode_header(block.header)
+            if not block.certificate:
+                if compute_header_hash(block.header) != expected:
+                    raise SourceFault(f"height {header.height}: no certificate, and no certified block above names it")
+                named[header.height] = expected
+                expected = header.previous
+            elif place > 0 and not blocks[place - 1].certificate:
+                _verify_own(parameters, block, header.height, compute_header_hash(block.header))
+                expected = header.previous
+            else:
+                expected = None
+    except (EncodingError, ValueError) as error:
+        raise error if isinstance(error, SourceFault) else SourceFault(str(error)) from error
+    return named
 
 
 def verify_payloads(block: StoredBlock, proposal: Proposal) -> None:
@@ -115,17 +160,19 @@ def read_answer(answer: bytes, first: int) -> tuple[StoredBlock, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A block whose certificate was verified, ready to be replayed above the head that it was verified on."""
+    """A block that is proven, ready to be replayed above the head that it was verified on."""
 
     height: int
     header_hash: bytes
     proposal: Proposal
-    certificate: bytes
+    certificate: bytes  # empty where a block above proves this one
 
 
-def open_block(parameters: Parameters, block: StoredBlock, head: Head, cache: EventCache) -> Fetched:
-    """Return the block above `head`, verified.  Raises SourceFault."""
-    header = verify_block(parameters, block, head.header, head.hash)
+def open_block(
+    parameters: Parameters, block: StoredBlock, head: Head, cache: EventCache, named: Mapping[int, bytes]
+) -> Fetched:
+    """Return the block above `head`, verified; `named` is what `find_named` gave.  Raises SourceFault."""
+    header = verify_block(parameters, block, head.header, head.hash, named.get(head.height + 1))
     batch = make_batch(header, head.header, block.items)
     proposal = Proposal(batch, cache.check_all(block.items) if batch is not None else ())
     verify_payloads(block, proposal)

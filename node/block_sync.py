@@ -5,7 +5,7 @@ source that fails is left for the next one.
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
@@ -14,7 +14,7 @@ from consensus.parameters import Parameters
 from ledger.block import StoredBlock
 from ledger.chain import Chain
 from ledger.primitives.records import decode_record
-from node.block_fetch import SourceFault, make_request, open_block, read_answer, read_height
+from node.block_fetch import SourceFault, find_named, make_request, open_block, read_answer, read_height
 from node.event_cache import EventCache
 from node.executor import Executor
 from p2p.errors import PeerFault, PeerUnreachable
@@ -109,16 +109,18 @@ class BlockSync:
             blocks = read_answer(answer, height + 1)
             if not blocks:
                 return
+            named = find_named(self._parameters, blocks)
             for block in blocks:
-                await self._install(block)
+                await self._install(block, named)
 
-    async def _install(self, block: StoredBlock) -> None:
+    async def _install(self, block: StoredBlock, named: Mapping[int, bytes]) -> None:
         head = self._chain.head
         if read_height(block) <= head.height:
             return  # consensus was quicker
-        fetched = open_block(self._parameters, block, head, self._cache)
+        fetched = open_block(self._parameters, block, head, self._cache, named)
         await trio.lowlevel.checkpoint()
         if await self._executor.replay(fetched.height, fetched.proposal, fetched.header_hash) is None:
             return
-        self._chain.write_certificate(fetched.height, fetched.certificate)
-        self._installed(fetched.height, decode_record(Certificate, fetched.certificate))
+        if fetched.certificate:
+            self._chain.write_certificate(fetched.height, fetched.certificate)
+            self._installed(fetched.height, decode_record(Certificate, fetched.certificate))

@@ -3,7 +3,7 @@
 What is asked and what is believed is `node.block_fetch`; here are the order of asking, the waiting, and the giving up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from consensus.messages import Certificate
@@ -12,7 +12,7 @@ from ledger.block import StoredBlock
 from ledger.chain import Chain
 from ledger.primitives.records import decode_record
 from ledger.transition import Executed
-from node.block_fetch import SourceFault, make_request, open_block, read_answer, read_height, replay_block
+from node.block_fetch import SourceFault, find_named, make_request, open_block, read_answer, read_height, replay_block
 from node.event_cache import EventCache
 
 REQUEST_TIMEOUT_MS = 2_000
@@ -103,22 +103,23 @@ class Fetching:
     def _take(self, peer: int, first: int, answer: bytes) -> None:
         try:
             blocks = list(read_answer(answer, first))
+            named = find_named(self._parameters, blocks)
         except SourceFault:
             self._give_up(peer)
             return
         if blocks:
-            self._install_next(peer, blocks)
+            self._install_next(peer, blocks, named)
         else:
             self._ask_next()
 
-    def _install_next(self, peer: int, blocks: list[StoredBlock]) -> None:
+    def _install_next(self, peer: int, blocks: list[StoredBlock], named: Mapping[int, bytes]) -> None:
         def install() -> None:
             try:
-                self._install(blocks.pop(0))
+                self._install(blocks.pop(0), named)
             except SourceFault:
                 self._give_up(peer)
                 return
-            self._install_next(peer, blocks)
+            self._install_next(peer, blocks, named)
 
         if blocks:
             self._around.write(install)
@@ -127,15 +128,16 @@ class Fetching:
         else:
             self._ask_next()
 
-    def _install(self, block: StoredBlock) -> None:
+    def _install(self, block: StoredBlock, named: Mapping[int, bytes]) -> None:
         """Verify, execute, write.  Raises SourceFault and ReplayDiffers."""
         head = self._chain.head
         if read_height(block) <= head.height:
             return  # consensus was quicker
-        fetched = open_block(self._parameters, block, head, self._cache)
+        fetched = open_block(self._parameters, block, head, self._cache, named)
         self._around.told(replay_block(self._chain, fetched.proposal, fetched.header_hash))
-        self._chain.write_certificate(fetched.height, fetched.certificate)
-        self._around.installed(fetched.height, decode_record(Certificate, fetched.certificate))
+        if fetched.certificate:
+            self._chain.write_certificate(fetched.height, fetched.certificate)
+            self._around.installed(fetched.height, decode_record(Certificate, fetched.certificate))
 
     def _give_up(self, peer: int) -> None:
         self._failures[peer] += 1

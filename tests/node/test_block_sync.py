@@ -150,10 +150,6 @@ def with_an_event_twice(block: StoredBlock) -> StoredBlock:
     return replace(block, items=block.items * 2)
 
 
-def without_certificate(block: StoredBlock) -> StoredBlock:
-    return replace(block, certificate=b"")
-
-
 def with_too_few_signatures(block: StoredBlock) -> StoredBlock:
     certificate = decode_record(Certificate, block.certificate)
     return replace(block, certificate=encode_record(replace(certificate, signatures=certificate.signatures[:2])))
@@ -173,7 +169,6 @@ LIES = (
     with_another_signature,
     without_events,
     with_an_event_twice,
-    without_certificate,
     with_too_few_signatures,
     with_one_signer_twice,
 )
@@ -289,3 +284,51 @@ async def test_an_erased_payload_does_not_hold_anybody_up(world: World, source: 
 
     assert node.blamed == []
     assert world.chain.head.hash == source.chain.head.hash
+
+
+@pytest.mark.parametrize("missing", [(1,), (2,), (1, 2)])
+async def test_a_block_without_a_certificate_is_proven_by_a_certified_one_above_it(
+    world: World, source: World, missing: tuple[int, ...]
+) -> None:
+    """A liar withheld its signature of some heights, so nobody has a certificate of them."""
+    for height in missing:
+        source.chain.write_certificate(height, b"")
+    syncing = Syncing(world, {HONEST: honest(source)})
+
+    await syncing.run_until_idle()
+
+    assert (syncing.height, syncing.blamed) == (HEIGHT, [])
+    assert syncing.installed == [height for height in range(1, HEIGHT + 1) if height not in missing]
+    assert [world.chain.read_certificate(height) for height in missing] == [None] * len(missing)
+
+
+async def test_blocks_above_the_last_certificate_are_not_sent(world: World, source: World) -> None:
+    source.chain.write_certificate(3, b"")
+    syncing = Syncing(world, {HONEST: honest(source)})
+
+    await syncing.run_until_idle()
+
+    assert (syncing.height, syncing.blamed) == (2, [])
+
+
+@pytest.mark.parametrize("lie", ["other block", "bad certificate above", "nothing above"])
+async def test_an_uncertified_block_that_nothing_proves_is_blamed(world: World, source: World, lie: str) -> None:
+    """Neither the block nor anything above it is written, and nothing of it is executed."""
+
+    async def answer(body: bytes) -> bytes:
+        found = decode_record(Blocks, answer_range(source.chain, body))
+        first, second, third = found.blocks
+        bare = replace(first, certificate=b"")
+        blocks: tuple[StoredBlock, ...] = (bare,)
+        if lie == "other block":
+            header = replace(decode_header(first.header), time_ms=7)
+            blocks = (replace(bare, header=encode_header(header)), second, third)
+        elif lie == "bad certificate above":
+            blocks = (bare, replace(second, certificate=certify(source, 2, STRANGERS[:3])), third)
+        return encode_record(replace(found, blocks=blocks))
+
+    syncing = Syncing(world, {LIAR: answer, HONEST: honest(source)})
+    await syncing.run_until_idle()
+
+    assert (syncing.height, syncing.blamed) == (HEIGHT, [LIAR])
+    assert syncing.asked == [LIAR, HONEST]
