@@ -4,7 +4,7 @@ Left out of a node: the API, the reporter (telemetry and evidence on the ledger)
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from consensus.effects import JudgeBatch
@@ -63,6 +63,10 @@ BlockAnswers = Callable[[bytes, bytes], bytes | None]
 """What a lying replica answers, given a request for blocks and the true answer; None for silence."""
 
 
+Route = Callable[[int, int], "Validator"]
+"""(source, to): the machine that gets what `source` sends to replica `to`; with twins there are two."""
+
+
 class WatchedChain(Chain):
     """Tells of each block as soon as it is durable, also when the node ends at that very moment."""
 
@@ -109,8 +113,9 @@ class Validator:
         setting: Setting,
         faults: Faults,
         network: Network,
-        others: Sequence["Validator"],
+        route: "Route",
         observe: Observer,
+        name: str,
     ) -> None:
         self.number = number
         self.up = False
@@ -121,19 +126,21 @@ class Validator:
         """Why it will not start any more, if so: its disk is damaged."""
         self.behaviour: Behaviour | None = None
         self.block_answers: BlockAnswers | None = None
+        self.audience: frozenset[int] | None = None
+        """The replicas that hear it, if not all do: a twin has the others."""
         self.sign: Sign = setting.sign_as(make_replica_key(number))
         self._schedule = schedule
         self._setting = setting
         self._faults = faults
         self._network = network
-        self._others = others
+        self._route = route
         self._observe = observe
-        self._stream = schedule.stream(f"node {number}")
+        self._stream = schedule.stream(name)
         self._rate = 1000 + self._stream.choice((-1, 1)) * draw(self._stream, faults.drift_permille)
         self._wall_offset_ms = self._stream.randint(-WALL_OFFSET_MS_MAX, WALL_OFFSET_MS_MAX)
         self._crash_ppm = draw(self._stream, faults.crash_point_ppm)
         self._failure_ppm = draw(self._stream, faults.write_failure_ppm)
-        self.disk = Disk(f"replica{number}", setting.initial, self._pass_point)
+        self.disk = Disk(name, setting.initial, self._pass_point)
 
     # What the world does.
 
@@ -424,7 +431,9 @@ class Validator:
         )
 
     def _post(self, to: int, what: str, arrive: Callable[["Validator"], None]) -> None:
-        other = self._others[to]
+        if self.audience is not None and to not in self.audience:
+            return
+        other = self._route(self.number, to)
 
         def arrived() -> None:
             if other.up:

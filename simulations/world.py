@@ -1,5 +1,6 @@
 """A whole network in one thread: replicas, links, disks and clients in virtual time, all of it from one seed."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from simulations.schedule import Action, Schedule
 from simulations.setting import Timing, make_setting
 from simulations.workload import Workload
 
+AUDIENCE_MS = (500, 3_000)
+"""How long the same replicas hear the same twin."""
 Misbehave = Callable[[int], Behaviour | None]
 
 
@@ -49,11 +52,9 @@ class World:
         self._observers: list[Observer] = [self._watch]
         self.network = Network(self.schedule, n, self.faults, self._lost)
         self.nodes: list[Validator] = []
+        self.twins: dict[int, Validator] = {}
         for number in range(n):
-            node = Validator(
-                number, self.schedule, self.setting, self.faults, self.network, self.nodes, self._observe
-            )  # fmt: skip
-            self.nodes.append(node)
+            self.nodes.append(self._make_node(number, f"node {number}"))
         self._stream = self.schedule.stream("trouble")
         self.workload = Workload(self.schedule, self.setting, self.nodes, load, self.executed, self._observe)
 
@@ -68,7 +69,8 @@ class World:
     @property
     def correct(self) -> frozenset[int]:
         """The replicas that do not lie."""
-        return frozenset(node.number for node in self.nodes if node.behaviour is None and node.block_answers is None)
+        honest = (node for node in self.nodes if node.behaviour is None and node.block_answers is None)
+        return frozenset(node.number for node in honest if node.number not in self.twins)
 
     def observe(self, observer: Observer) -> None:
         """Tell this one, too, of all that happens."""
@@ -83,11 +85,20 @@ class World:
         for node in self.nodes:
             node.behaviour = behaviour(node.number)
 
+    def twin(self, number: int) -> None:
+        """Run a second machine with a replica's key, heard by some of the others in its place; before `start`.
+
+        Each of the two is correct by itself; together they lie, as a restored backup beside its original would.  Who
+        hears which is drawn anew now and then.
+        """
+        self.twins[number] = self._make_node(number, f"node {number} twin")
+        self._share_audience(number, self.schedule.stream(f"audience {number}"))
+
     def start(self) -> None:
         """Start all replicas, the clients, and the trouble."""
-        for node in self.nodes:
+        for node in [*self.nodes, *(self.twins[number] for number in sorted(self.twins))]:
             node.start()
-            self._keep_up(node)
+            self._keep_up(node, f"{node.number}" if node is self.nodes[node.number] else f"{node.number} twin")
         self.workload.start()
         self._cause(self.faults.crash_gap_ms, self._crash_one)
         self._cause(self.faults.cut_gap_ms, self._cut_some)
@@ -123,6 +134,22 @@ class World:
         """For people: where each replica stands."""
         return "\n".join(node.describe() for node in self.nodes)
 
+    def _make_node(self, number: int, name: str) -> Validator:
+        return Validator(
+            number, self.schedule, self.setting, self.faults, self.network, self._route, self._observe, name
+        )  # fmt: skip
+
+    def _share_audience(self, number: int, stream: random.Random) -> None:
+        others = [each for each in range(self.n) if each != number]
+        audience = frozenset(stream.sample(others, stream.randint(1, self.n - 2)))
+        self.twins[number].audience = audience
+        self.nodes[number].audience = frozenset(others) - audience
+        self.schedule.after(draw(stream, AUDIENCE_MS), lambda: self._share_audience(number, stream))
+
+    def _route(self, source: int, to: int) -> Validator:
+        twin = self.twins.get(to)
+        return twin if twin is not None and twin.audience is not None and source in twin.audience else self.nodes[to]
+
     # Trouble.
 
     def _cause(self, gap_ms: tuple[int, int], trouble: Action) -> None:
@@ -136,9 +163,9 @@ class World:
 
         self.schedule.after(draw(self._stream, gap_ms), cause)
 
-    def _keep_up(self, node: Validator) -> None:
+    def _keep_up(self, node: Validator, name: str) -> None:
         """Look now and then whether a node is down, and start it again after a while."""
-        stream = self.schedule.stream(f"restarts {node.number}")
+        stream = self.schedule.stream(f"restarts {name}")
 
         def look() -> None:
             if not node.up and node.refuses is None and (not self.core or node.number in self.core):

@@ -172,6 +172,37 @@ def test_a_forked_primary_is_seen_by_the_rules_and_changes_nothing_among_the_cor
     assert accused
 
 
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_twins_of_the_first_primary_break_no_rule_among_the_others(seed: int) -> None:
+    def prepare(world: World) -> None:
+        world.twin(0)
+        world.observe(Rules(world.correct).observe)
+
+    outcome = run_scenario(load_scenario(find_scenario("soup")), seed, prepare=prepare)
+
+    assert outcome.failure is None, f"{outcome.failure}\n{outcome.where}"
+
+
+def test_twins_in_a_calm_network_are_accused() -> None:
+    accused: set[int] = set()
+
+    def prepare(world: World) -> None:
+        def see(seen: Observation) -> None:
+            if isinstance(seen, Accused):
+                accused.add(seen.first.message.replica)
+
+        world.twin(0)
+        world.observe(Rules(world.correct).observe)
+        world.observe(see)
+
+    outcome = run_scenario(
+        Scenario("twins", duration_ms=5_000, load=Load(events=30, over_ms=4_000)), 1, prepare=prepare
+    )
+
+    assert outcome.failure is None, f"{outcome.failure}\n{outcome.where}"
+    assert accused == {0}
+
+
 def test_the_command_prints_the_seed_first_and_fails_with_how_to_repeat(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
