@@ -144,6 +144,7 @@ def run_scenario(
         world.setting.chain_id,
         parameters.replicas,
         world.correct,
+        may_halt=world.correct if scenario.faults.flip_permille[1] else (),
         within_ms=scenario.commit_within_ms,
         views_max=VIEWS_MAX_PER_REPLICA * world.n,
     )
@@ -163,6 +164,7 @@ def run_scenario(
                 f"every accepted event executed by {world.core} within {scenario.commit_within_ms} ms of healing",
                 world.workload.describe(world.core),
             )
+        get_progress(checkers).expect(world.workload.accepted, world.core, healed_ms)  # and what came since
         for checker in checkers:
             checker.finish()
     except CheckFailed as failed:
