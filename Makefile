@@ -7,7 +7,7 @@ CODE := consensus guards ledger node p2p simulations social client-api/client_ap
 URL_PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help devnet devnet-fresh test check bench soak chaos contract catalogues clean
+.PHONY: help devnet devnet-fresh test check bench soak chaos simulate contract catalogues clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ soak: $(READY) ## Long runs: all posts of a data file (POSTS=...), replay of eve
 
 chaos: $(READY) ## Four validators under load and 200 random faults, then every check; SEED=... and FAULTS=... to repeat
 	$(BIN)/python -m tools.chaos --faults $(or $(FAULTS),200) $(if $(SEED),--seed $(SEED))
+
+simulate: $(READY) ## Networks in one thread and virtual time; SCENARIO=soup SEEDS=1-20 REPLICAS=4, or SEED=... to repeat one
+	$(BIN)/python -m simulations $(or $(SCENARIO),soup) $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1-20)) $(if $(REPLICAS),--replicas $(REPLICAS))
 
 clean: ## Remove what was built, networks included
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

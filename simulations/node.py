@@ -10,6 +10,7 @@ from functools import partial
 from consensus.effects import JudgeBatch
 from consensus.errors import InvalidMessage
 from consensus.inputs import Input, Installed, Started
+from consensus.message_log import FUTURE_MESSAGES_PER_WINDOW
 from consensus.messages import AnySigned, Certificate, Checkpoint, Sign, decode_signed, encode_signed
 from ledger import keyspace
 from ledger.chain import Chain, encode_head
@@ -397,13 +398,14 @@ class Validator:
             self.fetching.want(highest)
 
     def _measure(self) -> tuple[tuple[str, int, int], ...]:
-        status = self.core.replica.status()
+        status, parameters = self.core.replica.status(), self._setting.parameters
         log_bytes_max = self._setting.timing.rewrite_after_bytes + RECORD_BYTES_MAX
         return (
             ("mempool events", len(self.mempool), EVENTS_MAX),
             ("mempool bytes", self.mempool.size_bytes, BYTES_MAX),
             ("inputs", self.core.inputs_waiting, INPUTS_MAX),
-            ("slots", status.slots, 2 * self._setting.parameters.window),
+            ("slots", status.slots, 2 * parameters.window),  # up to one window above the high water mark
+            ("future messages", status.future_messages, FUTURE_MESSAGES_PER_WINDOW * parameters.window * parameters.n),
             ("vote log bytes", self.vote_log.size_bytes, log_bytes_max),
         )
 
