@@ -32,7 +32,7 @@ class Faults:
     write_failure_ppm: Range = (0, 0)
     """In a million: writes that the disk refuses; the node stops, as a node does."""
     flip_permille: Range = (0, 0)
-    """Of the crashes, these flip a bit in the vote log.  Worse than a node's own rules can bear."""
+    """Of the crashes of f replicas, these flip a bit in the vote log; those replicas are not judged."""
     drift_permille: Range = (0, 0)
     """How much a node's clock runs fast or slow."""
 

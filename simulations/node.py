@@ -123,6 +123,8 @@ class Validator:
         self.life = 0
         self.faulty = True
         """Whether it may still crash by itself."""
+        self.has_bad_disk = False
+        """Whether a crash may damage what was durable."""
         self.refuses: str | None = None
         """Why it will not start any more, if so: its disk is damaged."""
         self.behaviour: Behaviour | None = None
@@ -156,7 +158,7 @@ class Validator:
         self.up = False
         self.life += 1
         self.disk.crash(self._stream)
-        if self._stream.randrange(1000) < draw(self._stream, self._faults.flip_permille):
+        if self.has_bad_disk and self._stream.randrange(1000) < draw(self._stream, self._faults.flip_permille):
             self.disk.log.flip_bit(self._stream)
         self._observe(Crashed(self._schedule.now_ms, self.number, why))
 

@@ -144,7 +144,6 @@ def run_scenario(
         world.setting.chain_id,
         parameters.replicas,
         world.correct,
-        may_halt=world.correct if scenario.faults.flip_permille[1] else (),
         within_ms=scenario.commit_within_ms,
         views_max=VIEWS_MAX_PER_REPLICA * world.n,
     )

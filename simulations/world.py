@@ -56,6 +56,9 @@ class World:
         for number in range(n):
             self.nodes.append(self._make_node(number, f"node {number}"))
         self._stream = self.schedule.stream("trouble")
+        if self.faults.flip_permille[1]:
+            for number in self._stream.sample(range(n), self.f):
+                self.nodes[number].has_bad_disk = True
         self.workload = Workload(self.schedule, self.setting, self.nodes, load, self.executed, self._observe)
 
     @property
@@ -68,9 +71,15 @@ class World:
 
     @property
     def correct(self) -> frozenset[int]:
-        """The replicas that do not lie."""
-        honest = (node for node in self.nodes if node.behaviour is None and node.block_answers is None)
-        return frozenset(node.number for node in honest if node.number not in self.twins)
+        """The replicas that do not lie, and whose disks do not: one with a flipped bit may forget its last vote."""
+        return frozenset(
+            node.number
+            for node in self.nodes
+            if node.behaviour is None
+            and node.block_answers is None
+            and not node.has_bad_disk
+            and node.number not in self.twins
+        )
 
     def observe(self, observer: Observer) -> None:
         """Tell this one, too, of all that happens."""

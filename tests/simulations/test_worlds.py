@@ -164,6 +164,16 @@ def test_twins_of_the_first_primary_break_no_rule_among_the_others(seed: int) ->
     assert outcome.failure is None, f"{outcome.failure}\n{outcome.where}"
 
 
+def test_a_replica_whose_vote_log_is_damaged_holds_nobody_up() -> None:
+    scenario = load_scenario(find_scenario("soup"))
+    damaged = replace(scenario, faults=replace(scenario.faults, flip_permille=(100, 300)))
+
+    outcomes = [run(damaged, seed) for seed in (1, 4, 9)]
+
+    assert [outcome.failure for outcome in outcomes] == [None] * 3
+    assert all("a good one follows" in outcome.where for outcome in outcomes)  # it does not vote on what it forgot
+
+
 def test_twins_in_a_calm_network_are_accused() -> None:
     accused: set[int] = set()
 
