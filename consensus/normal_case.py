@@ -20,6 +20,10 @@ def get_next_proposal_seq(state: State) -> int | None:
     if not state.in_view or not state.is_primary or state.syncing or state.halted is not None:
         return None
     seq = max(state.last_proposed, state.last_ordered, state.log.low) + 1
+    for below in range(state.last_ordered + 1, seq):
+        slot = state.log.slots.get(below)
+        if slot is not None and slot.pre_prepare is not None and slot.batch is None:
+            return None  # NEW-VIEW carried over what is not here yet: its events must not be proposed a second time
     return seq if seq <= state.log.high else None
 
 

@@ -453,6 +453,19 @@ def test_the_primary_begins_its_view_with_a_quorum() -> None:
 # Whole clusters.
 
 
+def test_a_primary_proposes_nothing_above_a_carried_over_batch_that_it_does_not_have() -> None:
+    replica = make_replica(1)
+    for signed in (view_change(0), view_change(2, prepared=(make_proof(0, 1, A),)), view_change(3)):
+        replica.step(Received(signed, None))
+    assert not replica.in_view_change
+
+    before = replica.next_proposal_seq()
+    replica.step(received(Body(digest_of(A), 2), A))
+
+    assert before is None  # its events could be those that it would propose
+    assert replica.next_proposal_seq() == 2
+
+
 def run_with_silent_primary(n: int) -> Cluster:
     cluster = Cluster(n)
     cluster.crash(0)
