@@ -167,8 +167,10 @@ class ConsensusCore:
             self._carry_out(effect, work)
         return work
 
-    def judge(self, judge: JudgeBatch) -> BatchJudged:
-        """Answer whether this node votes for a first proposal."""
+    def judge(self, judge: JudgeBatch) -> BatchJudged | None:
+        """Answer whether this node votes for a first proposal; None when its place was decided meanwhile."""
+        if judge.seq <= self._chain.head.height:
+            return None  # executed or fetched since: its nonces are used, and that is nobody's fault
         flying = [self._open(batch) for batch in self.replica.pending_batches()]
         beats_flying = sum(
             1 for each in flying if each.batch is not None and each.batch.beat and each.batch.height < judge.seq

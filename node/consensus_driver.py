@@ -145,7 +145,9 @@ class ConsensusDriver:
     async def _judge_proposals(self) -> None:
         async for judge in self._judging:
             await trio.lowlevel.checkpoint()
-            self.put(self._core.judge(judge))
+            judged = self._core.judge(judge)
+            if judged is not None:
+                self.put(judged)
 
     async def _execute_batches(self) -> None:
         async for order in self._executing:

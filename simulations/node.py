@@ -341,7 +341,9 @@ class Validator:
         self._wake()
 
     def _judge(self, judge: JudgeBatch) -> None:
-        self.put(self.core.judge(judge))
+        judged = self.core.judge(judge)
+        if judged is not None:
+            self.put(judged)
 
     def _execute(self, seq: int, batch: bytes) -> None:
         if seq <= self.chain.head.height:

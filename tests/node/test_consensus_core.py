@@ -1,13 +1,17 @@
 """What the core decides about time: when it must be looked at again."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from consensus.effects import JudgeBatch
 from consensus.inputs import Started
+from consensus.messages import compute_batch_digest
 from consensus.parameters import Parameters
 from consensus.replica import Replica
+from ledger.block import encode_batch
 from node.clock import BeatClock
 from node.consensus_core import ConsensusCore
 from node.event_cache import EventCache
@@ -74,3 +78,15 @@ def test_events_that_wait_for_a_batch_in_flight_do_not_make_the_core_due_at_once
     primary.core.advance()
 
     assert primary.core.next_deadline_ms() > primary.now_ms
+
+
+def test_a_place_that_was_decided_meanwhile_is_not_judged(primary: Primary) -> None:
+    """Blocks can be fetched between the question and the answer; the primary did nothing wrong."""
+    world = primary.world
+    signed = world.sign(world.ada, PostPublished, text="Fetched already.", tags=())
+    batch = encode_batch(replace(world.batch(signed), proposer=0))
+    world.execute(signed)
+
+    answer = primary.core.judge(JudgeBatch(view=0, seq=1, digest=compute_batch_digest(batch), batch=batch))
+
+    assert answer is None
