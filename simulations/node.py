@@ -3,7 +3,6 @@
 Left out of a node: the API, the reporter (telemetry and evidence on the ledger), and what libp2p does to a connection.
 """
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -45,7 +44,7 @@ from simulations.observations import (
     Sized,
 )
 from simulations.relaying import Relaying
-from simulations.schedule import Action, Schedule
+from simulations.schedule import Action, Lane, Schedule
 from simulations.setting import TIME_MS, Setting, make_replica_key
 
 JUDGE_MS = (0, 2)
@@ -79,29 +78,6 @@ class WatchedChain(Chain):
         finally:
             if self.store.get(keyspace.META_HEAD) == encode_head(executed.header.height, executed.hash):
                 self.on_durable(executed)
-
-
-class Lane:
-    """One thing after the other, each after a delay: what is a thread in a node."""
-
-    def __init__(self, after: Callable[[int, Action], None], delay_ms: Callable[[], int]) -> None:
-        self._after = after
-        self._delay_ms = delay_ms
-        self._waiting: deque[Action] = deque()
-        self._busy = False
-
-    def put(self, action: Action) -> None:
-        self._waiting.append(action)
-        if not self._busy:
-            self._busy = True
-            self._after(self._delay_ms(), self._run)
-
-    def _run(self) -> None:
-        self._waiting.popleft()()
-        if self._waiting:
-            self._after(self._delay_ms(), self._run)
-        else:
-            self._busy = False
 
 
 class Validator:

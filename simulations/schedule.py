@@ -2,6 +2,7 @@
 
 import heapq
 import random
+from collections import deque
 from collections.abc import Callable
 
 from simulations.observations import CheckFailed
@@ -50,3 +51,26 @@ class Schedule:
             self.steps += 1
             action()
         return True
+
+
+class Lane:
+    """One thing after the other, each after a delay: what is a thread in a node."""
+
+    def __init__(self, after: Callable[[int, Action], None], delay_ms: Callable[[], int]) -> None:
+        self._after = after
+        self._delay_ms = delay_ms
+        self._waiting: deque[Action] = deque()
+        self._busy = False
+
+    def put(self, action: Action) -> None:
+        self._waiting.append(action)
+        if not self._busy:
+            self._busy = True
+            self._after(self._delay_ms(), self._run)
+
+    def _run(self) -> None:
+        self._waiting.popleft()()
+        if self._waiting:
+            self._after(self._delay_ms(), self._run)
+        else:
+            self._busy = False
