@@ -166,7 +166,7 @@ def test_twins_of_the_first_primary_break_no_rule_among_the_others(seed: int) ->
 
 def test_a_replica_whose_vote_log_is_damaged_holds_nobody_up() -> None:
     scenario = load_scenario(find_scenario("soup"))
-    damaged = replace(scenario, faults=replace(scenario.faults, flip_permille=(100, 300)))
+    damaged = replace(scenario, liars=Liars(), faults=replace(scenario.faults, flip_permille=(100, 300)))
 
     outcomes = [run(damaged, seed) for seed in (1, 4, 9)]
 
