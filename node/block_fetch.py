@@ -110,7 +110,7 @@ def find_named(parameters: Parameters, blocks: Sequence[StoredBlock]) -> dict[in
             block = blocks[place]
             header = decode_header(block.header)
             if not block.certificate:
-                if compute_header_hash(block.header) != expected:
+                if expected is None or compute_header_hash(block.header) != expected:
                     raise SourceFault(f"height {header.height}: no certificate, and no certified block above names it")
                 named[header.height] = expected
                 expected = header.previous
