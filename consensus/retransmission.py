@@ -5,7 +5,7 @@ Asking is on a timer, answering on demand and a few times per tick: what a peer 
 
 from consensus import checkpoints, view_change
 from consensus.inputs import TimerKind
-from consensus.messages import Body, Signed, Status, ViewChange
+from consensus.messages import Body, Certificate, Signed, Status, ViewChange
 from consensus.parameters import Parameters
 from consensus.state import State
 from consensus.timers import has_open_proposal
@@ -50,12 +50,23 @@ def make_status(state: State) -> Signed[Status]:
             last_executed=state.last_executed,
             missing=_get_missing(state),
             replica=state.me,
-            stable=state.stable,
+            stable=get_highest_certificate(state),
             unproven=checkpoints.get_unproven(state),
             view=state.view,
             wanted=get_wanted(state),
         )
     )
+
+
+def get_highest_certificate(state: State) -> Certificate | None:
+    """Return the highest certificate that is known here, be its block executed here or not.
+
+    Whoever has the block but not the certificate can't show it to others, and this replica may be the only one that was
+    told: it waits for a block that nobody will send until it passes the certificate on.
+    """
+    if state.ahead is not None and (state.stable is None or state.ahead.seq > state.stable.seq):
+        return state.ahead
+    return state.stable
 
 
 def get_wanted(state: State) -> tuple[bytes, ...]:

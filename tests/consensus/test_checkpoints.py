@@ -5,7 +5,7 @@ import pytest
 from consensus.effects import FetchBlocks, Halt, JudgeBatch, Stable
 from consensus.errors import InvalidMessage
 from consensus.inputs import Executed, Installed, TimerFired, TimerKind
-from consensus.messages import Certificate, Checkpoint, Commit, Prepare, Vote
+from consensus.messages import Certificate, Checkpoint, Commit, Prepare, Status, Vote
 from consensus.parameters import Parameters
 from consensus.quorum import verify_certificate
 from consensus.replica import Replica
@@ -20,6 +20,7 @@ from tests.consensus.harness import (
     make_replica,
     pre_prepare,
     prepare,
+    received,
     sent,
 )
 
@@ -281,3 +282,23 @@ def test_memory_stays_within_bounds_whatever_a_peer_sends() -> None:
 
     assert status.slots <= 2 * 8
     assert status.future_messages <= 64
+
+
+def test_a_certificate_is_passed_on_by_whoever_lacks_its_block() -> None:
+    """The others have the block but no certificate, so they can't show it; found by the simulator, seed 10482."""
+    replica = make_replica(3)
+    certificate = make_certificate(1, b"h" * 32)
+    replica.step(received(Status(1, True, 1, (), 0, certificate, (), 0, ())))
+
+    told: list[Status] = []
+    for _ in range(3):
+        told += sent(replica.step(TimerFired(TimerKind.RETRANSMIT, 0)), Status)
+
+    assert [message.stable for message in told] == [certificate] * len(told) != []
+    behind = make_replica(1)
+    for item in (pre_prepare(1, A), judged(1, A), prepare(2, 1, A), prepare(3, 1, A), commit(0, 1, A), commit(2, 1, A)):
+        behind.step(item)
+    behind.step(Executed(1, b"h" * 32))
+    assert behind.low_water_mark == 0
+    behind.step(received(told[-1]))
+    assert behind.low_water_mark == 1

@@ -43,9 +43,12 @@ def soup(seed: int, replicas: int) -> None:
     assert outcome.failure is None, f"{outcome.failure}\n{outcome.where}\nrepeat: {repeat}"
 
 
-@pytest.mark.parametrize("seed", [*range(1, 36), 1079])
+@pytest.mark.parametrize("seed", [*range(1, 36), 1079, 10482])
 def test_four_replicas_keep_every_rule_in_the_soup(seed: int) -> None:
-    """1079: a liar withheld its signature of a height, and whoever lagged was never given that block."""
+    """1079: a liar withheld its signature of a height, and whoever lagged was never given that block.
+
+    10482: only one that lagged was told the certificate of a block, and kept it to itself.
+    """
     soup(seed, 4)
 
 
