@@ -9,9 +9,13 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+from simulations.observations import Observation
+from simulations.reports.picture import make_picture
 from simulations.scenario import Outcome, ScenarioInvalid, find_scenario, load_scenario, run_scenario
+from simulations.world import World
 
 EPILOG = """\
 A scenario says what may go wrong; the seed decides what does, and when.  Equal seeds give equal runs, to the last
@@ -22,6 +26,7 @@ examples:
   python -m simulations soup                      one run from a fresh seed, which is printed first
   python -m simulations soup --seed 7             repeat a run
   python -m simulations soup --seed 7 --trace t   and write what happened to the file t, a line for each thing
+  python -m simulations soup --seed 7 --html run.html --window 8000-9000   a picture of one second of it
   python -m simulations soup --seeds 1-50         many runs; stops at the first that fails
   python -m simulations soup --replicas 7         with seven replicas instead of the scenario's number
 
@@ -44,6 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--replicas", type=int, metavar="N", help="how many replicas, in place of the scenario's number"
     )
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write one line for each observation to FILE")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="draw the run: replicas as lanes, messages as arrows, views as colours",
+    )
+    parser.add_argument("--window", type=_read_range, metavar="A-B", help="draw only these milliseconds of it")
     parser.add_argument("--json", action="store_true", help="print one JSON object for each seed")
     options = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)  # what nodes log is in the trace, with the time that counts here
@@ -62,8 +74,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ExitStack() as stack:
             file = None if options.trace is None else stack.enter_context(options.trace.open("w", encoding="utf-8"))
             began = time.process_time()
-            outcome = run_scenario(scenario, seed, write_line=None if file is None else file.write)
+            seen: list[Observation] = []
+            outcome = run_scenario(
+                scenario,
+                seed,
+                write_line=None if file is None else file.write,
+                prepare=None if options.html is None else partial(_watch, seen),
+            )
             took_ms = round((time.process_time() - began) * 1000)
+        if options.html is not None:
+            window = (0, None) if options.window is None else (options.window[0], options.window[-1])
+            picture = make_picture(
+                seen, title=f"{scenario.name}, seed {seed}", from_ms=window[0], to_ms=window[1]
+            )  # fmt: skip
+            options.html.write_text(picture, encoding="utf-8")
         repeat = f"python -m simulations {options.scenario} --seed {seed}"
         if options.replicas is not None:
             repeat += f" --replicas {options.replicas}"
@@ -105,6 +129,10 @@ def format_json(outcome: Outcome, repeat: str, took_ms: int) -> str:
     if failure is not None:
         document |= {"checker": failure.checker, "expected": failure.expected, "found": failure.found}
     return json.dumps(document, sort_keys=True)
+
+
+def _watch(seen: list[Observation], world: World) -> None:
+    world.observe(seen.append)
 
 
 def _read_range(text: str) -> list[int]:
