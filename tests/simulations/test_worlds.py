@@ -188,11 +188,11 @@ def test_twins_in_a_calm_network_are_accused() -> None:
         world.twin(0)
         world.observe(see)
 
-    outcome = run_scenario(
-        Scenario("twins", duration_ms=5_000, load=Load(events=30, over_ms=4_000)), 1, prepare=prepare
-    )
+    scenario = Scenario("twins", duration_ms=5_000, load=Load(events=30, over_ms=4_000))
+    for seed in range(8, 14):  # seldom does one replica hear both at one place
+        outcome = run_scenario(scenario, seed, prepare=prepare)
+        assert outcome.failure is None, f"{outcome.failure}\n{outcome.where}"
 
-    assert outcome.failure is None, f"{outcome.failure}\n{outcome.where}"
     assert accused == {0}
 
 
