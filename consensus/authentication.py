@@ -49,7 +49,7 @@ def verify_view_change(parameters: Parameters, message: ViewChange) -> None:
     """Section 4.4: the stable certificate, and for each prepared place its proof.  Raises InvalidMessage."""
     if message.view < 1:
         raise InvalidMessage("view", "nobody changes to view 0", message.replica)
-    low = 0
+    low = parameters.base
     if message.stable is not None:
         verify_certificate(parameters, message.stable)
         low = message.stable.seq
@@ -88,7 +88,7 @@ def verify_new_view(parameters: Parameters, message: NewView) -> None:
         raise InvalidMessage("signers", f"expected distinct replicas in order, got {replicas}", message.replica)
     for view_change, cited in zip(view_changes, message.view_changes, strict=True):
         _verify_cited(parameters, message.view, view_change, cited)
-    plan = compute_plan(view_changes)
+    plan = compute_plan(view_changes, parameters.base)
     if [(each.seq, each.digest) for each in message.proposals] != plan.proposals:
         raise InvalidMessage("new_view_proposals", "O does not follow from the VIEW-CHANGEs cited", message.replica)
     for each in message.proposals:

@@ -79,10 +79,10 @@ class Replica:
     ) -> Self:
         """Return the replica as it was, from what its node had made durable.
 
-        executed_seq and executed_digest: the highest block and its header's hash (0 and genesis for a new chain).
-        stable: the highest certificate known, not above executed_seq.  records: of the vote log, in order.
-        header_digests: seq and header hash of blocks above `stable`, so that their checkpoints can be signed again.
-        Raises ValueError for records that are not those of a vote log of this chain.
+        executed_seq and executed_digest: the highest block and its header's hash (the era's base for a new one).
+        stable: the highest certificate of this era that is known, not above executed_seq.  records: of the vote log,
+        in order. header_digests: seq and header hash of blocks above `stable`, so that their checkpoints can be
+        signed again. Raises ValueError for records that are not those of a vote log of this chain.
         """
         replica = cls(parameters, me, sign)
         recovery.restore(replica._state, executed_seq, executed_digest, stable, records, header_digests)
@@ -130,7 +130,7 @@ class Replica:
 
     @property
     def low_water_mark(self) -> int:
-        """h: the sequence number of the stable checkpoint, 0 for genesis."""
+        """h: the sequence number of the stable checkpoint, the era's base without one."""
         return self._state.log.low
 
     @property

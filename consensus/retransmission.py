@@ -85,7 +85,7 @@ def on_status(state: State, status: Status) -> None:
     peer = status.replica
     if not _may_reply(state, peer) or state.halted is not None:
         return
-    stable_seq = 0 if status.stable is None else status.stable.seq
+    stable_seq = state.parameters.base if status.stable is None else status.stable.seq
     if stable_seq < state.log.low:
         state.send(peer, make_status(state))  # it holds the certificate
     _send_view(state, peer, status.view, status.in_view)

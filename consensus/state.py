@@ -45,8 +45,8 @@ class State:
         self.in_view = True  # False from VIEW-CHANGE to NEW-VIEW
         self.log = MessageLog(parameters)
         self.last_proposed = 0
-        self.last_ordered = 0  # Execute was emitted up to here
-        self.last_executed = 0
+        self.last_ordered = parameters.base  # Execute was emitted up to here
+        self.last_executed = parameters.base
         self.ordered: dict[int, bytes] = {}  # batch digests of ordered places above the stable checkpoint
         self.recheck: list[int] = []  # places at which something may have become possible
         self.suspicion: str | None = None  # why the primary is to be left
@@ -56,7 +56,7 @@ class State:
         self.digests: dict[int, bytes] = {}  # our own header digests
         self.checkpoints: dict[int, VoteSet[Checkpoint]] = {}
         self.certificates: dict[int, Certificate] = {}
-        self.proof_floor = 0  # certificates at and below are not asked for
+        self.proof_floor = parameters.base  # certificates at and below are not asked for
         self.ahead: Certificate | None = None  # the highest certificate above what is executed here
         self.claims: dict[int, int] = {}  # the highest checkpoint that each replica signed
         self.sync_target = 0
@@ -96,7 +96,7 @@ class State:
 
     @property
     def checkpoint_floor(self) -> int:
-        return self.log.low - CHECKPOINTS_KEPT_WINDOWS * self.parameters.window
+        return max(self.parameters.base, self.log.low - CHECKPOINTS_KEPT_WINDOWS * self.parameters.window)
 
     def may_vote(self, seq: int) -> bool:
         return self.in_view and not self.syncing and self.halted is None and self.log.low < seq <= self.log.high

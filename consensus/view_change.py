@@ -103,7 +103,7 @@ def consider_new_view(state: State) -> None:
     if not state.is_primary or not has_quorum(state) or state.syncing or state.halted is not None:
         return
     cited = _get_for_view(state)[: state.quorum]
-    plan = compute_plan([signed.message for signed in cited])
+    plan = compute_plan([signed.message for signed in cited], state.parameters.base)
     proposals = tuple(
         Reproposal(digest, seq, state.make_signed(PrePrepare(digest, state.me, seq, state.view)).signature)
         for seq, digest in plan.proposals
@@ -131,7 +131,8 @@ def enter(state: State, signed: Signed[NewView]) -> None:
     state.persist(signed)
     if message.replica == state.me:
         state.broadcast(signed)
-    plan = compute_plan([decode_view_change(cited.message) for cited in message.view_changes])
+    cited = [decode_view_change(each.message) for each in message.view_changes]
+    plan = compute_plan(cited, state.parameters.base)
     install(state, signed)
     state.emit(ViewChanged(state.view, state.primary))
     if plan.stable is not None:

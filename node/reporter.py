@@ -24,7 +24,7 @@ from ledger.identity import read_nonce
 from ledger.nodes import VALIDATOR, Node, list_nodes, read_node
 from ledger.primitives.checkpoint import Checkpoint
 from ledger.primitives.signing import SigningKey
-from ledger.service import read_service, read_signers, read_validators
+from ledger.service import read_service, read_signers
 from ledger.telemetry import (
     CHALLENGES_MAX,
     NODES_ATTESTED_MAX,
@@ -65,7 +65,6 @@ class Reporter:
         self,
         chain: Chain,
         key: SigningKey,
-        me: int,
         *,
         submit: Callable[[Sequence[SignedEvent]], list[Answer]],
         is_waiting: Callable[[bytes], bool],
@@ -75,7 +74,6 @@ class Reporter:
     ) -> None:
         self._chain = chain
         self._key = key
-        self._me = me
         self._submit = submit
         self._is_waiting = is_waiting
         self._request = request
@@ -119,22 +117,25 @@ class Reporter:
         """Report until cancelled."""
         task_status.started()
         async for beat, height in self._beats:
-            if self._own_node() is None:
+            turn = self._find_turn(beat)
+            if self._own_node() is None or turn is None:
                 continue
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._challenge_nodes, beat)
-                await trio.sleep(self._delay_s(beat))
+                await trio.sleep(self._delay_s(turn))
                 self._report_votes(beat, height)
                 self._report_evidence()
-                if beat % ATTEST_EVERY_BEATS == self._me % ATTEST_EVERY_BEATS:
+                if turn % ATTEST_EVERY_BEATS == 0:
                     self._attest()
 
-    def _delay_s(self, beat: int) -> float:
+    def _find_turn(self, beat: int) -> int | None:
+        """Return how many validators come before this one in a beat; None when it is not in the set."""
+        keys = self._chain.validators.keys
+        return (keys.index(self._key.public) - beat) % len(keys) if self._key.public in keys else None
+
+    def _delay_s(self, turn: int) -> float:
         """Signatures take a moment to come; then validators take turns, in an order that changes with the beat."""
-        genesis = self._chain.genesis
-        count = len(genesis.validators)
-        turn = (self._me - beat) % count
-        return genesis.beat_ms * (1 / 4 + turn / (2 * count)) / 1000
+        return self._chain.genesis.beat_ms * (1 / 4 + turn / (2 * len(self._chain.validators.keys))) / 1000
 
     def _own_node(self) -> Node | None:
         node = read_node(self._chain.store, self._key.public)
@@ -144,9 +145,10 @@ class Reporter:
     def _report_votes(self, beat: int, height: int) -> None:
         store = self._chain.store
         header, own, known = self._chain.head.header, self._own_node(), self._chain.references(height)
-        service, validators = read_service(store, header.epoch), read_validators(store)
-        if own is None or known is None or service is None or validators is None or beat < service.first_beat:
+        service = read_service(store, header.epoch)
+        if own is None or known is None or service is None or beat < service.first_beat:
             return
+        validators = self._chain.validators_at(height)
         signers = read_signers(store, service, beat)
         found = self._votes.get(height, {})
         votes = [

@@ -10,7 +10,7 @@ from consensus.effects import JudgeBatch
 from consensus.errors import InvalidMessage
 from consensus.inputs import Input, Installed, Started
 from consensus.message_log import FUTURE_MESSAGES_PER_WINDOW
-from consensus.messages import AnySigned, Certificate, Checkpoint, Sign, decode_signed, encode_signed
+from consensus.messages import AnySigned, Certificate, Checkpoint, Sign, decode_signed
 from ledger import keyspace
 from ledger.chain import Chain, encode_head
 from ledger.events import SignedEvent
@@ -21,6 +21,7 @@ from ledger.transition import Executed
 from node.block_fetch import ReplayDiffers, answer_range
 from node.clock import BeatClock
 from node.consensus_core import INPUTS_MAX, ConsensusCore, Outgoing, Work
+from node.eras import encode_frame, split_frame
 from node.event_cache import EventCache
 from node.mempool import BYTES_MAX, EVENTS_MAX, Answer, Mempool
 from node.replica import recover_replica
@@ -392,7 +393,8 @@ class Validator:
     # Messages out.
 
     def _send(self, outgoing: Outgoing) -> None:
-        signed, batch = decode_signed(outgoing.frame, self._setting.parameters)
+        era, envelope = split_frame(outgoing.frame)
+        signed, batch = decode_signed(envelope, self._setting.parameters)
         for to in self._peers if outgoing.replica is None else (outgoing.replica,):
             if to == self.number:
                 continue
@@ -402,7 +404,7 @@ class Validator:
                 self._transmit(sent, outgoing.frame)
             else:
                 for other in self.behaviour(sent):
-                    self._transmit(other, encode_signed(other.signed, other.batch))
+                    self._transmit(other, encode_frame(era, other.signed, other.batch))
 
     def _transmit(self, sent: Sent, frame: bytes) -> None:
         self._observe(sent)

@@ -15,8 +15,8 @@ from ledger.genesis import Allocation, Genesis, compute_chain_id, make_policy_va
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.signing import Purpose, SigningKey
 from ledger.registry import Registry
+from node.eras import WINDOW
 from node.modules import make_registry
-from node.replica import WINDOW
 from simulations.disk import MemoryStore
 
 TIME_MS = 1_700_000_000_000

@@ -8,7 +8,6 @@ import pytest
 import trio
 
 from consensus.messages import Certificate, Checkpoint, Vote
-from consensus.parameters import Parameters
 from ledger.block import StoredBlock, decode_header, encode_header
 from ledger.events import SignedEvent
 from ledger.payloads import Payload, encode_payload
@@ -66,7 +65,6 @@ class Syncing:
         self.sync = BlockSync(
             chain,
             Executor(chain),
-            Parameters(chain_id=chain.chain_id, replicas=chain.genesis.validators),
             EventCache(chain.registry, chain.chain_id),
             request=self._request,
             peers=lambda: list(sources),

@@ -54,7 +54,6 @@ class Desk:
         self.reporter = Reporter(
             town.chain,
             VALIDATORS[ME],
-            ME,
             submit=self._submit,
             is_waiting=lambda event_id: any(waiting == event_id for waiting, _ in self.waiting),
             request=self._request,
