@@ -9,13 +9,13 @@ from consensus.effects import JudgeBatch
 from consensus.errors import InvalidMessage
 from consensus.inputs import Executed, Started
 from consensus.messages import Checkpoint, Commit, Kind, M, Prepare, PrePrepare, compute_batch_digest, make_signed
-from consensus.replica import Replica
 from ledger.block import Batch, decode_batch, encode_batch
 from node.clock import BeatClock
 from node.consensus_core import ConsensusCore, Work
 from node.eras import ERA_BYTES, choose_validators, encode_frame, make_parameters, open_vote_log
 from node.event_cache import EventCache
 from node.mempool import Mempool
+from node.replica import recover_replica
 from node.vote_log import DiskFile, VoteLog, VoteLogCorrupt
 from tests.ledger.changing_sets import EPOCH_BEATS, JOINER, ChangingWorld
 from tests.ledger.world import TIME_MS, VALIDATORS
@@ -43,17 +43,13 @@ class Seat:
         self.now_ms = 1_000
         chain = world.chain
         self.parameters = parameters = make_parameters(chain.chain_id, choose_validators(chain))
-        stable = chain.head.height
         self.core = ConsensusCore(
-            Replica.recover(
+            recover_replica(
                 parameters,
                 me,
                 lambda purpose, message: VALIDATORS[me].sign(parameters.domain(purpose), purpose, message),
-                stable,
-                chain.head.hash,
-                None,
+                chain,
                 (),
-                [(height, known[0]) for height in range(1, stable + 1) if (known := chain.references(height))],
             ),
             parameters,
             me,
