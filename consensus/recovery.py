@@ -5,7 +5,7 @@ What was voted before the crash is set as it was, so the same place never gets a
 
 from collections.abc import Sequence
 
-from consensus import view_change
+from consensus import recall, view_change
 from consensus.effects import Broadcast
 from consensus.messages import (
     AnySigned,
@@ -69,6 +69,7 @@ def make_start_effects(state: State) -> None:
             state.broadcast(slot.pre_prepare, slot.batch)
         own: list[AnySigned | None] = [slot.prepares.votes.get(state.me), slot.commits.votes.get(state.me)]
         state.effects.extend(Broadcast(signed) for signed in own if signed is not None)
+    recall.ask(state)
     state.broadcast(make_status(state))
     state.recheck_all()
 

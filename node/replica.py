@@ -21,10 +21,12 @@ def find_certificate(chain: Chain, base: int) -> Certificate | None:
     return None
 
 
-def recover_replica(parameters: Parameters, me: int, sign: Sign, chain: Chain, records: Sequence[bytes]) -> Replica:
+def recover_replica(
+    parameters: Parameters, me: int, sign: Sign, chain: Chain, records: Sequence[bytes], *, asks: bool = True
+) -> Replica:
     """Return the replica as it was, from the chain and the records of the vote log.  Raises ValueError, see `Replica`.
 
-    Its `stable_certificate` is the highest of the era in the store.
+    Its `stable_certificate` is the highest of the era in the store.  asks: see `Replica.recover`.
     """
     certificate = find_certificate(chain, parameters.base)
     certified = parameters.base if certificate is None else certificate.seq
@@ -34,4 +36,4 @@ def recover_replica(parameters: Parameters, me: int, sign: Sign, chain: Chain, r
         for height in range(max(certified + 1, head.height - HEADERS_UNCERTIFIED_MAX), head.height + 1)
         if (reference := chain.references(height)) is not None
     ]
-    return Replica.recover(parameters, me, sign, head.height, head.hash, certificate, records, uncertified)
+    return Replica.recover(parameters, me, sign, head.height, head.hash, certificate, records, uncertified, asks=asks)

@@ -205,7 +205,14 @@ class Validator:
             broadcast=self._broadcast_events,
         )
         self.core = ConsensusCore(
-            recover_replica(setting.parameters, self.number, self.sign, self.chain, self.vote_log.records),
+            recover_replica(
+                setting.parameters,
+                self.number,
+                self.sign,
+                self.chain,
+                self.vote_log.records,
+                asks=self.audience is None,  # one beside a twin is to lie
+            ),
             setting.parameters,
             self.number,
             chain=self.chain,

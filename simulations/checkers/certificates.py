@@ -19,6 +19,8 @@ from consensus.messages import (
     Prepare,
     PreparedProof,
     PrePrepare,
+    Recall,
+    Recalled,
     Status,
     ViewChange,
     Vote,
@@ -43,6 +45,8 @@ PURPOSES: dict[type[Message], Purpose] = {
     NewView: Purpose.NEW_VIEW,
     Status: Purpose.STATUS,
     Body: Purpose.BODY,
+    Recall: Purpose.RECALL,
+    Recalled: Purpose.RECALLED,
 }
 
 _is_valid = lru_cache(maxsize=SIGNATURES_MAX)(is_valid_signature)

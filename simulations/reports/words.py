@@ -11,6 +11,8 @@ from consensus.messages import (
     NewView,
     Prepare,
     PrePrepare,
+    Recall,
+    Recalled,
     Status,
     ViewChange,
 )
@@ -40,6 +42,8 @@ KINDS = {
     NewView: "NEW-VIEW",
     Status: "STATUS",
     Body: "BODY",
+    Recall: "RECALL",
+    Recalled: "RECALLED",
 }
 DIGEST_CHARS = 8
 
@@ -84,6 +88,10 @@ def tell_message(signed: AnySigned) -> str:
             return f"{kind}: {where}, executed {message.last_executed}, stable {_seq(message.stable)}"
         case Body():
             return f"{kind}: {_short(message.digest)}"
+        case Recall():
+            return kind
+        case Recalled():
+            return f"{kind}: {len(message.said)} votes of {message.to}, stable {message.stable}"
 
 
 def tell(observation: Observation) -> str:
