@@ -71,7 +71,7 @@ def on_recalled(state: State, message: Recalled) -> None:
         return
     state.recalling = False
     if state.forgot:
-        state.abstains_to = max(state.log.low, *state.recalled.values()) + state.parameters.window
+        state.abstains_to = max([state.log.low, *sorted(state.recalled.values())]) + state.parameters.window
         state.recalled.clear()
 
 
