@@ -78,6 +78,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     command.add_argument("proposal", help="evt1…")
     command.add_argument("--every", type=float, default=POLL_S, metavar="SECONDS", help=f"default: {POLL_S:.0f}")
+    add("validators", "Show the validator set, and the changes of it that wait.", client, run_validators)
     command = add("draft", "Write new values of a policy down; binds nobody.", signer, run_draft)
     command.add_argument("policy", choices=sorted(TRACKS))
     command.add_argument(
@@ -156,6 +157,34 @@ def run_watch(given: argparse.Namespace, output: Output) -> int:
             output.document(found)
             return 0 if proposal["state"] in ("ACTIVE", "SUPERSEDED", "ROLLED_BACK") else 1
         time.sleep(given.every)
+
+
+def run_validators(given: argparse.Namespace, output: Output) -> int:
+    found = client_of(given)[1].get("/validators")
+    if output.document(found):
+        return 0
+    rows = [
+        (str(each["replica"]), each["node"], each["operator"] or "", "revoked" if each["revoked"] else "")
+        for each in found["validators"]
+    ]
+    era, since, quorum = found["era"], found["since"], found["quorum"]
+    title = f"validators of era {era}, from height {since} on: {quorum} of {len(rows)} decide"
+    output.table(title, ("replica", "node", "operator", ""), rows)
+    if found["waiting"]:
+        output.table(
+            "\nwaiting for the end of an epoch", ("what", "node", "state"),
+            [(each["kind"], each["node"], _waiting_state(each)) for each in found["waiting"]],
+        )  # fmt: skip
+    return 0
+
+
+def _waiting_state(waiting: dict[str, Any]) -> str:
+    if waiting["kind"] == "rotate":
+        return f"to {waiting['new_node']}"
+    if waiting["kind"] != "admit":
+        return ""
+    ready = "not ready yet" if waiting["ready_epoch"] is None else f"ready in epoch {waiting['ready_epoch']}"
+    return f"{ready}, lapses after epoch {waiting['last_epoch']}"
 
 
 def _print(found: dict[str, Any], output: Output) -> None:
