@@ -205,7 +205,7 @@ def plan_changes(view: View, validators: Validators, closed: int) -> Plan:
 def _is_possible(view: View, change: Change, closed: int, lapsed: list[tuple[Change, str]]) -> bool:
     """Tell whether an admission or rotation can still be made; note in `lapsed` why not."""
     node = read_node(view, change.key)
-    if node is None or not node.serves_in(closed + 1) or is_expelled(view, change.key):
+    if node is None or not node.serves_in(closed + 1):
         lapsed.append((change, NODE_GONE))
         return False
     if change.kind == ROTATE and (

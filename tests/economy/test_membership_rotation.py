@@ -210,6 +210,22 @@ def test_a_key_that_equivocated_is_no_new_key(tmp_path: Path) -> None:
     council.close()
 
 
+def test_a_rotation_lapses_when_it_is_proven_meanwhile_that_its_key_equivocated(tmp_path: Path) -> None:
+    """The key was that of a validator of genesis which never had a node, and has left since."""
+    council = Council(tmp_path / "bare")
+    council.register(1, 4)
+    council.end()
+    council.dismiss(2)
+    council.join(4)
+    council.apply(council.sign_rotation(1, NODES[2]))
+    council.apply(council.sign_evidence(NODES[2], 2))
+    receipts = council.end()
+
+    assert lapsed(receipts) == [(ROTATE, "new key was taken")]
+    assert changed(receipts) is None
+    council.close()
+
+
 def test_who_leaves_does_not_rotate(council: Council) -> None:
     council.apply(council.sign_resignation(1))
     receipt = council.execute(council.sign_rotation(1, NEW)).receipts[-1]

@@ -12,8 +12,10 @@ from ledger.membership import ADMIT, LEAVE, find_change
 from ledger.nodes import NO_KEY, NodeRetired, read_node
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import encode_record
-from ledger.service import read_validators
+from ledger.primitives.signing import Purpose, SigningKey
+from ledger.service import Validators, list_era_writes, read_validators
 from social.governance.measures import ValidatorAdmissionProposed, ValidatorRemovalProposed
+from social.governance.reports import PolicySimulated, ReportHead, compute_report_hash, is_attested, read_report
 from tests.ledger.world import VALIDATORS, Person, id_of
 from tests.social.assembly import DELAY, DEPOSIT, WINDOW, Assembly, Plants, denial, only, refused
 from tests.social.test_measures import carry, sign_node, with_operators
@@ -53,6 +55,7 @@ def test_operators_let_a_validator_go_by_vote(planted: Assembly, operators: list
     change, validators = find_change(planted.store, VALIDATORS[2].public), read_validators(planted.store)
 
     assert planted.state_of(proposal) == "ACTIVE"
+    assert planted.proposal(proposal).policy == "validators"
     assert change is not None
     assert change.kind == LEAVE
     assert validators is not None
@@ -138,3 +141,26 @@ def test_a_node_that_changed_its_key_while_it_was_voted_on_is_revoked_all_the_sa
     assert planted.state_of(id_of(signed)) == "ACTIVE"
     assert node is not None
     assert node.revoked
+
+
+def test_a_validator_with_a_new_key_does_not_vouch_for_a_report_twice(planted: Assembly, plants: Plants) -> None:
+    new = SigningKey(b"k" * 32)
+    draft = planted.draft("energy", {"base_cost": 200 * SCALE})
+    head = planted.head_of(draft)
+    keys = (new.public, *[key.public for key in VALIDATORS[1:]])
+    plants.waiting.append(lambda view: list_era_writes(Validators(keys, 1, planted.chain.head.height + 1)))
+
+    def attesters() -> tuple[int, bool]:
+        report = read_report(planted.store, compute_report_hash(head))
+        assert report is not None
+        return len(report.attesters), is_attested(planted.store, report)
+
+    planted.execute(planted.attest(head, 0), planted.attest(head, 3))
+    before = attesters()
+    planted.close_epoch()
+    after = attesters()
+    signature = new.sign(planted.chain.chain_id, Purpose.POLICY_REPORT, compute_report_hash(head))
+    fields = {name: getattr(head, name) for name in ReportHead.__slots__}
+    planted.do(planted.people[1], PolicySimulated, signature=signature, validator=new.public, **fields)
+
+    assert (before, after, attesters()) == ((2, True), (2, False), (2, True))
