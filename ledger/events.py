@@ -91,6 +91,7 @@ class Entry(Generic[B]):
     chain_id: bytes
     epoch: int = 0
     reference_beat: int = 0  # of the block that the event names
+    reference_height: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 Anyone may put it on the ledger, once for each key.  Two votes contradict each other when they are of one kind, for one
 place (era, view and height; for CHECKPOINT the height), and name different digests: no correct replica signs both,
-restarts included.  The bond of the key's node is burned and the node is revoked: it earns nothing more, and weighs
-nothing in votes.  It stays in the validator set, which is that of genesis.
+restarts included.  The bond of the key's node is burned and the node is revoked: it earns nothing more, weighs nothing
+in votes, and leaves the validator set at the end of the epoch, or once the set can do without it (`ledger.membership`).
+Sets of all eras are kept, so a validator that has left answers for what it signed, and one that rotated its key since
+for what the old key did.
 """
 
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import Annotated, TypeAlias
 from ledger import keyspace
 from ledger.draft import Draft
 from ledger.events import Entry, Event, EventRefused, EventType, View, Write
-from ledger.nodes import compute_node_bond_account, read_node
+from ledger.nodes import compute_node_bond_account, find_current
 from ledger.primitives.checkpoint import Checkpoint
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import U32, Bytes32, Bytes64, Length, decode_record, encode_record
@@ -104,14 +106,14 @@ def evidence_is_new(view: View, entry: Entry[EquivocationProven]) -> Verdict:
 
 
 def apply_equivocation_proven(view: View, entry: Entry[EquivocationProven]) -> Iterator[Write]:
-    """Burn the bond, whether the node has retired or not, and revoke the node; a key without one is only noted."""
+    """Burn the bond, whether the node has retired or not, and revoke the node; of a key without one that is noted."""
     draft, key = Draft(view), entry.body.key
     draft.put(keyspace.evidence(key), entry.event_id)
-    node = read_node(draft, key)
+    node = find_current(draft, key)
     if node is not None:
-        bond = compute_node_bond_account(key)
+        bond = compute_node_bond_account(node.key)
         burn(draft, FLX, bond, read_balance(draft, FLX, bond))
-        draft.put(keyspace.node(key), encode_record(replace(node, revoked=True)))
+        draft.put(keyspace.node(node.key), encode_record(replace(node, revoked=True)))
     yield from draft.writes()
 
 

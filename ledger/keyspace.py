@@ -239,6 +239,11 @@ def era(number: int) -> bytes:
     return b"sNe" + number.to_bytes(4, "big")
 
 
+def membership() -> bytes:
+    """Changes of the validator set that wait for the end of an epoch."""
+    return b"sNm"
+
+
 def evidence(key: bytes) -> bytes:
     """What proves that a validator's key signed two messages that contradict each other."""
     return b"sNq" + key

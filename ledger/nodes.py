@@ -4,7 +4,8 @@ Events: infra.NodeRegistered, infra.NodeRetired, infra.NodeBondReleased; infra.N
 
 An operator is any account; each of its nodes locks a bond of NODE_BOND, and counts from the next epoch on.  The node's
 key proves that it agrees.  A post-quantum key is registered by its hash: the key itself is larger than an event.  A key
-is registered once, for ever: neither retiring nor revocation lets it come back.
+is registered once, for ever: neither retiring nor revocation lets it come back.  A validator may go on under another
+key (`ledger.validators`); the records of its earlier keys lead to the present one.
 """
 
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ NODES_MAX = 1_024
 """Nodes registered at a time: each is settled and explained in every epoch."""
 RELEASE_EPOCHS = 10
 """How long the bond stays locked after a node retired, about a day: what it did may still be found out."""
+ROTATIONS_MAX = 1_024
+"""How often a node may change its key: so many records are followed at most from a key to the present one."""
 VALIDATOR, AUDITOR, RELAY = "validator", "auditor", "relay"
 NODE_KINDS = (VALIDATOR, AUDITOR, RELAY)
 NO_GROUP = NO_KEY = bytes(32)
@@ -54,6 +57,8 @@ class Node:
     released: bool  # the bond was returned
     retired_epoch: U64 | None
     revoked: bool
+    rotations: U32 = 0  # how often it changed its key
+    successor: Bytes32 = NO_KEY  # the key that this one was rotated to; zero for none
 
     def serves_in(self, epoch: int) -> bool:
         """Whether its work counts in an epoch."""
@@ -109,6 +114,16 @@ def read_node(view: View, key: bytes) -> Node | None:
     return read_record(view, keyspace.node(key), Node)
 
 
+def find_current(view: View, key: bytes) -> Node | None:
+    """Return the node that a key is of, or was of before it was rotated; None when it never was one's."""
+    node = read_node(view, key)
+    for _ in range(ROTATIONS_MAX):
+        if node is None or node.successor == NO_KEY:
+            break
+        node = read_node(view, node.successor)
+    return node
+
+
 def list_nodes(view: View) -> tuple[Node, ...]:
     """Return the registered nodes that have not retired, by key."""
     keys: list[bytes] = []
@@ -128,6 +143,8 @@ def find_server(view: View, key: bytes, account_id: bytes, epoch: int) -> Node |
 
 def key_is_unregistered(view: View, entry: Entry[NodeRegistered]) -> Verdict:
     known = read_node(view, entry.body.node)
+    if known is None and view.get(keyspace.evidence(entry.body.node)) is not None:
+        return deny("NODE_EQUIVOCATED", "It is proven that this key signed two votes that contradict each other.")
     if known is None:
         return allow("NODE_KEY_NEW", "No node was ever registered under this key.")
     code = "NODE_REVOKED" if known.revoked else "NODE_RETIRED" if known.retired_epoch is not None else "NODE_EXISTS"
@@ -198,6 +215,9 @@ def release_is_due(view: View, entry: Entry[NodeBondReleased]) -> Verdict:
     if node.released:
         return deny("NODE_BOND_RELEASED", "The bond was returned already.")
     facts: dict[str, Fact] = {"epoch": entry.epoch, "due_epoch": node.retired_epoch + RELEASE_EPOCHS}
+    validators = read_validators(view)
+    if validators is not None and node.key in validators.keys:
+        return deny("NODE_VALIDATES", "The node still votes in the validator set, and its bond stands for that.")
     if entry.epoch >= node.retired_epoch + RELEASE_EPOCHS:
         return allow("NODE_BOND_DUE", "The bond may be returned.", **facts)
     return deny("NODE_BOND_LOCKED", "The bond stays locked for some epochs after a node retired.", **facts)

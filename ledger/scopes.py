@@ -32,6 +32,9 @@ EVENT_SCOPES = {
     "infra.NodeRegistered": "nodes",
     "infra.NodeRetired": "nodes",
     "infra.ServiceAttested": "nodes",
+    "infra.ValidatorKeyRotated": "nodes",
+    "infra.ValidatorReady": "nodes",
+    "infra.ValidatorResigned": "nodes",
 }
 """Event types whose scope is not simply their module."""
 

@@ -17,6 +17,11 @@ VALIDATORS_MAX = 100
 Counts = Annotated[tuple[U32, ...], Length(0, VALIDATORS_MAX)]
 
 
+def compute_quorum(count: int) -> int:
+    """Return how many of so many validators decide: ceil((n + f + 1) / 2)."""
+    return (count + (count - 1) // 3 + 2) // 2
+
+
 @dataclass(frozen=True, slots=True)
 class Validators:
     """A validator set, in replica order.  Eras count the sets of a chain; each begins at a fixed height."""
@@ -32,7 +37,7 @@ class Validators:
 
     @property
     def quorum(self) -> int:
-        return (len(self.keys) + self.faulty_max + 2) // 2  # ceil((n + f + 1) / 2)
+        return compute_quorum(len(self.keys))
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,10 @@ def votes_are_of_validators(view: View, entry: Entry[CheckpointCertified]) -> Ve
 
 
 def beat_is_of_epoch(view: View, entry: Entry[CheckpointCertified]) -> Verdict:
-    service = read_service(view, entry.epoch)
+    service, validators = read_service(view, entry.epoch), read_validators(view)
+    if validators is not None and entry.reference_height < validators.since:
+        return deny("TELEMETRY_ERA_OVER", "The block is one that an earlier validator set has certified.",
+                    since=validators.since)  # fmt: skip
     first = None if service is None else service.first_beat
     if first is not None and first <= entry.reference_beat <= entry.beat:
         return allow("TELEMETRY_BEAT_CURRENT", "The block is of the present epoch.", beat=entry.reference_beat)

@@ -149,7 +149,7 @@ class Execution:
         reference = self._references(event.reference_height)
         entry = self._entry(
             checked.event_id, event.author, event.key, event.nonce, body, checked.payload,
-            0 if reference is None else reference[1],
+            0 if reference is None else reference[1], event.reference_height,
         )  # fmt: skip
         if refused is not None:
             self._receive(kind, entry, (refused,), SKIPPED, refused.because, {})
@@ -263,12 +263,13 @@ class Execution:
         return self._first_log_index + len(self.receipts)
 
     def _entry(
-        self, event_id: bytes, author: bytes, key: bytes, nonce: int, body: Any, payload: Any, reference_beat: int
+        self, event_id: bytes, author: bytes, key: bytes, nonce: int, body: Any, payload: Any, reference_beat: int,
+        reference_height: int = 0,
     ) -> Entry[Any]:  # fmt: skip
         place = self.place
         return Entry(
             event_id, author, key, nonce, body, payload, place.height, self._log_index, place.beat, place.time_ms,
-            place.chain_id, place.epoch, reference_beat,
+            place.chain_id, place.epoch, reference_beat, reference_height,
         )  # fmt: skip
 
     def _receive(

@@ -10,6 +10,7 @@ from ledger import (
     conduct,
     evidence,
     identity,
+    membership,
     nod,
     nodes,
     recovery,
@@ -17,6 +18,7 @@ from ledger import (
     roles,
     telemetry,
     transfers,
+    validators,
     vouches,
 )
 from ledger.policies import Policies
@@ -25,11 +27,11 @@ from node.config import ConfigInvalid
 from social import follows, posts, profiles, reactions, reposts
 from social.governance import close, drafts, measures, proposals, reports, votes
 
-AT_CLOSE = (close.AT_CLOSE,)
+AT_CLOSE = (close.AT_CLOSE, membership.AT_CLOSE)
 """What happens after an epoch was settled, in this order."""
 MODULES = (
     beats, identity, bonds, vouches, access_seals, account_keys, recovery, roles, transfers, rewards, conduct,
-    nodes, telemetry, nod, evidence,
+    nodes, telemetry, nod, validators, membership, evidence,
     profiles, posts, reactions, reposts, follows,
     drafts, reports, proposals, measures, votes, close,
 )  # fmt: skip

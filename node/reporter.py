@@ -21,7 +21,7 @@ from ledger.authoring import Reference, make_event, sign_event
 from ledger.chain import Chain
 from ledger.events import EventType, SignedEvent
 from ledger.identity import read_nonce
-from ledger.nodes import VALIDATOR, Node, list_nodes, read_node
+from ledger.nodes import VALIDATOR, Node, find_current, list_nodes, read_node
 from ledger.primitives.checkpoint import Checkpoint
 from ledger.primitives.signing import SigningKey
 from ledger.service import read_service, read_signers
@@ -148,7 +148,9 @@ class Reporter:
         service = read_service(store, header.epoch)
         if own is None or known is None or service is None or beat < service.first_beat:
             return
-        validators = self._chain.validators_at(height)
+        validators = self._chain.validators
+        if height < validators.since:
+            return  # the block that changed the set is certified by the one before; it counts for nobody
         signers = read_signers(store, service, beat)
         found = self._votes.get(height, {})
         votes = [
@@ -213,12 +215,14 @@ class Reporter:
             return
         entries: list[Attestation] = []
         for key in sorted(counts):
-            node = read_node(store, key)
+            node = find_current(store, key)  # it may have changed its key since
             if node is None or not node.serves_in(header.epoch - 1) or node.account == own.account:
                 continue
-            if all(word.validator != self._key.public for word in read_attestations(store, key, header.epoch - 1)):
+            words = read_attestations(store, node.key, header.epoch - 1)
+            if all(word.validator != self._key.public for word in words):
                 answered, asked = counts[key]
-                entries.append(Attestation(answered, asked, key))
+                entries.append(Attestation(answered, asked, node.key))
+        entries.sort(key=lambda entry: entry.node)
         known = self._chain.references(self._chain.head.height)
         assert known is not None, "the head has a header"
         for at in range(0, len(entries), NODES_ATTESTED_MAX):

@@ -235,7 +235,7 @@ async def prepare_event(context: Context, query: NoQuery, body: PrepareBody) -> 
         event_id = compute_event_id(event)
         entry = Entry(event_id, author, key, nonce, record, payload, reading.height + 1, reading.header.log_size,
                       reading.header.beat, reading.header.time_ms, context.chain.chain_id,
-                      reading.header.epoch, reading.header.beat)  # fmt: skip
+                      reading.header.epoch, reading.header.beat, reading.height)  # fmt: skip
         judged = judge_event(context.chain.registry.stack, reading.state, entry, kind)
         return {
             "event": event.hex(),

@@ -1,6 +1,6 @@
 """The route table: every endpoint of the API, by domain.  A new domain is one line here."""
 
-from client_api import explorer, gateway, people, registry, rules
+from client_api import explorer, gateway, people, registry, rules, validator_set
 from client_api.endpoint import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -9,4 +9,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *explorer.ENDPOINTS,
     *rules.ENDPOINTS,
     *registry.ENDPOINTS,
+    *validator_set.ENDPOINTS,
 )

@@ -175,7 +175,7 @@ async def get_guard(context: Context, query: GuardQuery, body: None) -> Json:
 
 
 class MeasureShape(Model):
-    kind: Literal["grant role", "revoke role", "revoke node"]
+    kind: Literal["grant role", "revoke role", "revoke node", "admit validator", "remove validator"]
     account: str | None
     role: str | None
     expires_beat: int | None
@@ -185,8 +185,10 @@ class MeasureShape(Model):
 
 class ProposalShape(Model):
     proposal_id: str
-    kind: Literal["change", "rollback", "grant role", "revoke role", "revoke node"]
-    subject: str = Field(description='A policy\'s name; "roles" or "nodes" for what is on none.')
+    kind: Literal[
+        "change", "rollback", "grant role", "revoke role", "revoke node", "admit validator", "remove validator"
+    ]  # fmt: skip
+    subject: str = Field(description='A policy\'s name; "roles", "nodes" or "validators" for what is on none.')
     track: Literal["social", "infra"]
     state: Literal["VOTING", "QUEUED", "ACTIVE", "SUPERSEDED", "REJECTED", "EXPIRED", "CANCELLED", "ROLLED_BACK"]
     urgent: bool

@@ -43,6 +43,7 @@ class Purpose(StrEnum):
     POLICY_REPORT = "policy-report"
     NODE_REGISTRATION = "node-registration"
     NODE_CHALLENGE = "node-challenge"
+    NODE_READY = "node-ready"
 
 
 class SignatureInvalid(ValueError):

@@ -30,10 +30,12 @@ how a policy is changed:
   5  atlas governance vote evt1… yes --as ben                         once, and for good
   6  atlas governance watch evt1…                                     until it is in force, or ends
 
-roles and nodes need no dry run:
+roles, nodes and validators need no dry run:
   atlas governance grant AUDITOR @ben --as ada
   atlas governance revoke AUDITOR @ben --as ada
   atlas governance revoke-node KEY --reason "served other blocks" --as ada
+  atlas governance admit-validator KEY --as ada                       a registered node; joins when it says it is ready
+  atlas governance remove-validator KEY --reason "often absent" --as ada
 
 Whoever lacks a step is told its code, and what the guards compared; `atlas governance list` shows what is open.
 """
@@ -76,6 +78,7 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     command.add_argument("proposal", help="evt1…")
     command.add_argument("--every", type=float, default=POLL_S, metavar="SECONDS", help=f"default: {POLL_S:.0f}")
+    add("validators", "Show the validator set, and the changes of it that wait.", client, run_validators)
     command = add("draft", "Write new values of a policy down; binds nobody.", signer, run_draft)
     command.add_argument("policy", choices=sorted(TRACKS))
     command.add_argument(
@@ -99,6 +102,12 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     command.add_argument("role", choices=GRANTED)
     command.add_argument("account", help="acct1… or a handle")
     command = add("revoke-node", "Ask that a node be taken out of service.", proposer, run_revoke_node)
+    command.add_argument("node", help="its public key, 64 hex digits")
+    command.add_argument("--reason", required=True)
+    command.add_argument("--urgent", action="store_true", help="half the time, a higher quorum")
+    command = add("admit-validator", "Ask that a node be admitted to the validator set.", proposer, run_admit_validator)
+    command.add_argument("node", help="its public key, 64 hex digits; it must be registered")
+    command = add("remove-validator", "Ask that a validator be let go.", proposer, run_remove_validator)
     command.add_argument("node", help="its public key, 64 hex digits")
     command.add_argument("--reason", required=True)
     command.add_argument("--urgent", action="store_true", help="half the time, a higher quorum")
@@ -150,6 +159,34 @@ def run_watch(given: argparse.Namespace, output: Output) -> int:
         time.sleep(given.every)
 
 
+def run_validators(given: argparse.Namespace, output: Output) -> int:
+    found = client_of(given)[1].get("/validators")
+    if output.document(found):
+        return 0
+    rows = [
+        (str(each["replica"]), each["node"], each["operator"] or "", "revoked" if each["revoked"] else "")
+        for each in found["validators"]
+    ]
+    era, since, quorum = found["era"], found["since"], found["quorum"]
+    title = f"validators of era {era}, from height {since} on: {quorum} of {len(rows)} decide"
+    output.table(title, ("replica", "node", "operator", ""), rows)
+    if found["waiting"]:
+        output.table(
+            "\nwaiting for the end of an epoch", ("what", "node", "state"),
+            [(each["kind"], each["node"], _waiting_state(each)) for each in found["waiting"]],
+        )  # fmt: skip
+    return 0
+
+
+def _waiting_state(waiting: dict[str, Any]) -> str:
+    if waiting["kind"] == "rotate":
+        return f"to {waiting['new_node']}"
+    if waiting["kind"] != "admit":
+        return ""
+    ready = "not ready yet" if waiting["ready_epoch"] is None else f"ready in epoch {waiting['ready_epoch']}"
+    return f"{ready}, lapses after epoch {waiting['last_epoch']}"
+
+
 def _print(found: dict[str, Any], output: Output) -> None:
     proposal, beat = found["proposal"], found["ledger"]["beat"]
     output.facts(
@@ -175,7 +212,8 @@ def _subject(proposal: dict[str, Any]) -> str:
     if measure is None:
         return f"{proposal['kind']} of {proposal['subject']}@{proposal['base']}"
     if measure["node"] is not None:
-        return f"revoke node {short(measure['node'])}: {plain(measure['reason'])}"
+        reason = "" if measure["reason"] is None else f": {plain(measure['reason'])}"
+        return f"{measure['kind']} {short(measure['node'])}{reason}"
     return f"{measure['kind']} {measure['role']} {short(measure['account'])}"
 
 
@@ -269,6 +307,16 @@ def run_revoke(given: argparse.Namespace, output: Output) -> int:
 def run_revoke_node(given: argparse.Namespace, output: Output) -> int:
     body = {"node": given.node, "reason": given.reason, "urgent": given.urgent, "deposit": _deposit(given)}
     return sign_and_submit(given, output, "governance.NodeRevocationProposed", body)
+
+
+def run_admit_validator(given: argparse.Namespace, output: Output) -> int:
+    body = {"node": given.node, "deposit": _deposit(given)}
+    return sign_and_submit(given, output, "governance.ValidatorAdmissionProposed", body)
+
+
+def run_remove_validator(given: argparse.Namespace, output: Output) -> int:
+    body = {"node": given.node, "reason": given.reason, "urgent": given.urgent, "deposit": _deposit(given)}
+    return sign_and_submit(given, output, "governance.ValidatorRemovalProposed", body)
 
 
 def run_vote(given: argparse.Namespace, output: Output) -> int:

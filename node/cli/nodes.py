@@ -1,5 +1,5 @@
 """Commands for who runs a node: register it with its bond, retire it, take the bond back; leave the validator set, or
-go on in it under another key."""
+change the key."""
 
 import argparse
 from pathlib import Path
@@ -14,26 +14,36 @@ from node.api_client import ApiClient
 from node.cli.home import Home, UsageError, find_home
 from node.cli.output import Output, outcome
 from node.cli.people import print_receipt, sign_prepared
-from node.config import Config, load_config
+from node.config import load_config
 from node.keystore import Keystore
 from node.pqc import PQC_SCHEME, compute_pqc_key_hash, compute_pqc_public_key
 
-REGISTER, ROTATE = "register", "rotate"
-EVENTS = {"release": "infra.NodeBondReleased", "resign": "infra.ValidatorResigned", "retire": "infra.NodeRetired"}
+OF_NODE = {
+    "retire": "infra.NodeRetired",
+    "release": "infra.NodeBondReleased",
+    "resign": "infra.ValidatorResigned",
+}
+"""What a command about one node submits."""
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     """Declare the commands of this file."""
-    summary = "Register a node and lock its bond of 1,000 FLX, retire it, take it back; or change the validator set."
+    summary = (
+        "Register a node and lock its bond of 1,000 FLX, retire it, or take the bond back; take a validator out of the "
+        "set, or give it another key."
+    )
     command: argparse.ArgumentParser = commands.add_parser("node", help=summary, description=summary, parents=[shared])
     command.set_defaults(run=run_node_command)
-    command.add_argument("action", choices=sorted((REGISTER, ROTATE, *EVENTS)))
+    command.add_argument("action", choices=("register", "retire", "release", "resign", "rotate"))
     command.add_argument("folder", type=Path, help="the node's folder, with node.toml and its key")
-    command.add_argument(
-        "--to", type=Path, metavar="FOLDER", help="rotate: the folder of the node that goes on, with its own key"
-    )
     command.add_argument("--as", dest="key", metavar="NAME", help="the operator's wallet key (default: the node's own)")
     command.add_argument("--kind", choices=NODE_KINDS, help="default: validator where the genesis has it, else relay")
+    command.add_argument(
+        "--to",
+        type=Path,
+        metavar="FOLDER",
+        help="rotate: the folder of a node with the new key",
+    )
     command.add_argument("--group", default="", help="name of the operator group that the node is of")
     command.add_argument(
         "--home", help="folder with client.json, wallet and genesis (default: build/devnet or ~/.atlas)"
@@ -43,18 +53,21 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def run_node_command(given: argparse.Namespace, output: Output) -> int:
     home = find_home(given.home, given.url)
+    if (given.action == "rotate") != (given.to is not None):
+        raise UsageError("rotate needs --to FOLDER, and nothing else takes it")
     config = load_config(given.folder / "node.toml")
-    seed = _open_seed(home, config)
+    passphrase = home.read_passphrase("Passphrase of the node's key: ")
+    seed = _open_seed(given.folder, passphrase)
     genesis = decode_genesis_file(config.genesis_file.read_bytes())
     if compute_chain_id(genesis) != compute_chain_id(home.read_genesis()):
         raise UsageError(f"{config.genesis_file}: the node is of another network than {home.folder}")
     node = SigningKey(seed)
     signer = node if given.key is None else home.open_key(given.key)
     client = ApiClient(home.url)
-    if given.action == ROTATE:
-        return _rotate(given, home, client, node, signer, output)
-    if given.action != REGISTER:
-        return _show(_submit(home, client, signer, EVENTS[given.action], {"node": node.public.hex()}), output)
+    if given.action == "rotate":
+        return _show(rotate_key(home, client, signer, node, SigningKey(_open_seed(given.to, passphrase))), output)
+    if given.action != "register":
+        return _show(_submit(home, client, signer, OF_NODE[given.action], {"node": node.public.hex()}), output)
     kind = given.kind or (VALIDATOR if node.public in genesis.validators else RELAY)
     code = _show(register_node(home, client, seed, signer, kind, given.group), output)
     if code == 0 and signer.public != node.public and not output.as_json:
@@ -65,31 +78,18 @@ def run_node_command(given: argparse.Namespace, output: Output) -> int:
     return code
 
 
-def _open_seed(home: Home, config: Config) -> bytes:
-    passphrase = home.read_passphrase(f"Passphrase of the key of node {config.node.name}: ")
+def _open_seed(folder: Path, passphrase: str) -> bytes:
+    config = load_config(folder / "node.toml")
     return Keystore(config.data_folder / "keys").open_seed(config.node.key, passphrase)
 
 
-def _rotate(
-    given: argparse.Namespace, home: Home, client: ApiClient, node: SigningKey, signer: SigningKey, output: Output
-) -> int:
-    """Let another node take a validator's place, with its bond, at the end of the epoch."""
-    if given.to is None:
-        raise UsageError("rotate: expected --to FOLDER, of the node that goes on in place of this one")
-    new = SigningKey(_open_seed(home, load_config(given.to / "node.toml")))
+def rotate_key(home: Home, client: ApiClient, signer: SigningKey, old: SigningKey, new: SigningKey) -> dict[str, Any]:
+    """Give a validator of the signer's account another key, from the end of the epoch on; return the API's result."""
     chain_id = compute_chain_id(home.read_genesis())
     message = registration_message(compute_account_id(chain_id, signer.public), new.public)
-    body = {
-        "new_node": new.public.hex(),
-        "node": node.public.hex(),
-        "proof": new.sign(chain_id, Purpose.NODE_REGISTRATION, message).hex(),
-    }
-    code = _show(_submit(home, client, signer, "infra.ValidatorKeyRotated", body), output)
-    if code == 0 and not output.as_json:
-        output.line(
-            "[dim]keep both nodes running until the epoch ends: this one votes until then, the other from then on[/dim]"
-        )
-    return code
+    proof = new.sign(chain_id, Purpose.NODE_REGISTRATION, message)
+    body = {"new_node": new.public.hex(), "node": old.public.hex(), "proof": proof.hex()}
+    return _submit(home, client, signer, "infra.ValidatorKeyRotated", body)
 
 
 def register_node(

@@ -175,7 +175,7 @@ def _attest(folder: Path, chain: Chain, report: ImpactReport) -> dict[str, Any]:
         config.node.key, home.read_passphrase("Passphrase of the node's key: ")
     )
     if key.public not in chain.validators.keys:
-        raise UsageError(f"{folder}: this node's key is not in the validator set; its word does not count")
+        raise UsageError(f"{folder}: this node's key is not one of the validators'; its word does not count")
     signature = key.sign(chain.chain_id, Purpose.POLICY_REPORT, report.hash)
     body = _plain(asdict(report.head)) | {"signature": signature.hex(), "validator": key.public.hex()}
     return {"type": "governance.PolicySimulated", "body": body}

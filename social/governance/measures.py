@@ -1,11 +1,13 @@
 """Measures: votes that change no number, but who may do what.  Events: governance.RoleGrantProposed,
-RoleRevocationProposed, NodeRevocationProposed; governance.MeasureEnacted, derived.
+RoleRevocationProposed, NodeRevocationProposed, ValidatorAdmissionProposed, ValidatorRemovalProposed;
+governance.MeasureEnacted, derived.
 
 They are held like the votes on policies: deposit, weights of the epoch in which they open, window, quorum, majority,
 delay, and they come into force where an epoch begins.  There is no dry run, since no parameter changes and no block
 would be judged otherwise, and no version to return to: what was granted can be revoked, what was revoked granted again,
-each by a vote of its own; a node's key alone never comes back.  Operators decide on nodes and on the role OPERATOR, by
-NOD; on all other roles everybody, by standing.
+each by a vote of its own; a node's key alone never comes back.  Operators decide on nodes, the validator set and the
+role OPERATOR, by NOD; on all other roles everybody, by standing.  A node that changes its key meanwhile stays the one
+that was voted on.
 """
 
 from collections.abc import Iterator
@@ -14,13 +16,22 @@ from typing import Annotated, Any
 
 from ledger import keyspace
 from ledger.events import Entry, EventType, Put, View, Write
-from ledger.nodes import NODE_REVOKED, NodeRevoked, read_node
+from ledger.nodes import NODE_REVOKED, NodeRevoked, find_current
 from ledger.policies import INFRA, SOCIAL
 from ledger.primitives.fixed_point import SCALE, format_decimal
 from ledger.primitives.hashing import tagged_hash
 from ledger.primitives.records import U64, U128, Bytes32, Length, encode_record
 from ledger.roles import GOVERNANCE, PLATFORM, grant_role_writes, judge_grant, read_grant, revoke_role_writes
 from ledger.scopes import AUDITOR, GRANTED, OPERATOR
+from ledger.validators import (
+    VALIDATOR_ADMITTED,
+    VALIDATOR_DISMISSED,
+    ValidatorAdmitted,
+    ValidatorDismissed,
+    find_current_key,
+    judge_admission,
+    judge_dismissal,
+)
 from ledger.verdict import Verdict, allow, deny
 from social.governance.proposals import (
     ACTIVE,
@@ -37,8 +48,13 @@ from social.governance.proposals import (
 )
 
 GRANT_ROLE, REVOKE_ROLE, REVOKE_NODE = "grant role", "revoke role", "revoke node"
-KINDS = (GRANT_ROLE, REVOKE_ROLE, REVOKE_NODE)
-TOPICS = {GRANT_ROLE: "roles", REVOKE_ROLE: "roles", REVOKE_NODE: "nodes"}
+ADMIT_VALIDATOR, REMOVE_VALIDATOR = "admit validator", "remove validator"
+KINDS = (GRANT_ROLE, REVOKE_ROLE, REVOKE_NODE, ADMIT_VALIDATOR, REMOVE_VALIDATOR)
+OF_NODES = (REVOKE_NODE, ADMIT_VALIDATOR, REMOVE_VALIDATOR)
+TOPICS = {
+    GRANT_ROLE: "roles", REVOKE_ROLE: "roles", REVOKE_NODE: "nodes", ADMIT_VALIDATOR: "validators",
+    REMOVE_VALIDATOR: "validators",
+}  # fmt: skip
 """What stands in place of a policy's name."""
 
 RoleName = Annotated[str, Length(4, 16)]
@@ -75,6 +91,24 @@ class NodeRevocationProposed:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidatorAdmissionProposed:
+    """The author asks that a registered node be admitted to the validator set."""
+
+    deposit: U128
+    node: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatorRemovalProposed:
+    """The author asks that a validator be let go; its node keeps its bond and serves on as a relay."""
+
+    deposit: U128
+    node: Bytes32
+    reason: Reason
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureEnacted:
     """What a vote decided about a role or a node holds from here on."""
 
@@ -85,7 +119,13 @@ class MeasureEnacted:
     role: Annotated[str, Length(0, 16)]
 
 
-Proposed = RoleGrantProposed | RoleRevocationProposed | NodeRevocationProposed
+Proposed = (
+    RoleGrantProposed
+    | RoleRevocationProposed
+    | NodeRevocationProposed
+    | ValidatorAdmissionProposed
+    | ValidatorRemovalProposed
+)
 
 
 def make_measure(body: Proposed) -> Measure:
@@ -97,11 +137,15 @@ def make_measure(body: Proposed) -> Measure:
             return Measure(body.account, None, REVOKE_ROLE, NONE, "", body.role)
         case NodeRevocationProposed():
             return Measure(NONE, None, REVOKE_NODE, body.node, body.reason, "")
+        case ValidatorAdmissionProposed():
+            return Measure(NONE, None, ADMIT_VALIDATOR, body.node, "", "")
+        case ValidatorRemovalProposed():
+            return Measure(NONE, None, REMOVE_VALIDATOR, body.node, body.reason, "")
 
 
 def track_of(measure: Measure) -> str:
     """Return who decides: operators on nodes and who is one, everybody on the rest."""
-    return INFRA if measure.kind == REVOKE_NODE or measure.role == OPERATOR else SOCIAL
+    return INFRA if measure.kind in OF_NODES or measure.role == OPERATOR else SOCIAL
 
 
 def judge_measure(view: View, measure: Measure) -> Verdict:
@@ -114,7 +158,11 @@ def judge_measure(view: View, measure: Measure) -> Verdict:
         if read_grant(view, measure.account, measure.role, PLATFORM) is None:
             return deny("ROLE_NOT_GRANTED", "The account does not hold this role.", role=measure.role)
         return allow("ROLE_HELD", "The account holds the role.", role=measure.role)
-    node = read_node(view, measure.node)
+    if measure.kind == ADMIT_VALIDATOR:
+        return judge_admission(view, measure.node)
+    if measure.kind == REMOVE_VALIDATOR:
+        return judge_dismissal(view, measure.node)
+    node = find_current(view, measure.node)
     if node is None:
         return deny("NODE_NOT_IN_REGISTRY", "No node was registered under this key.", node=measure.node.hex())
     if node.revoked:
@@ -171,19 +219,25 @@ def apply_proposed(view: View, entry: Entry[Any]) -> Iterator[Write]:
     yield from open_vote(
         view, entry, policy=TOPICS[measure.kind], track=track_of(measure), base=0, kind=measure.kind,
         draft=tagged_hash("atlas/measure", encode_record(measure)), report=NONE, rollback=0,
-        urgent=isinstance(entry.body, NodeRevocationProposed) and entry.body.urgent, measure=measure,
+        urgent=isinstance(entry.body, NodeRevocationProposed | ValidatorRemovalProposed) and entry.body.urgent,
+        measure=measure,
     )  # fmt: skip
 
 
 def list_enacted(view: View, proposal_id: bytes, measure: Measure) -> Iterator[tuple[EventType[Any], Any]]:
     """Yield what carries a measure out; the caller has asked `judge_measure`."""
     if measure.kind == REVOKE_NODE:
-        yield NODE_REVOKED, NodeRevoked(measure.node, measure.reason)
+        yield NODE_REVOKED, NodeRevoked(find_current_key(view, measure.node), measure.reason)
+    elif measure.kind == ADMIT_VALIDATOR:
+        yield VALIDATOR_ADMITTED, ValidatorAdmitted(measure.node)
+    elif measure.kind == REMOVE_VALIDATOR:
+        yield VALIDATOR_DISMISSED, ValidatorDismissed(find_current_key(view, measure.node), measure.reason)
     yield MEASURE_ENACTED, MeasureEnacted(measure.account, measure.kind, measure.node, proposal_id, measure.role)
 
 
 def apply_enacted(view: View, entry: Entry[MeasureEnacted]) -> Iterator[Write]:
-    """Grant or revoke the role, and end the proposal.  A node was revoked by an event of its own before."""
+    """Grant or revoke the role, and end the proposal.  What is about a node was done by an event of its own
+    before."""
     proposal = read_proposal(view, entry.body.proposal)
     assert proposal is not None, "a queued proposal is kept"
     assert proposal.measure is not None, "it is one of a measure"
@@ -248,6 +302,31 @@ EVENTS = (
         apply=apply_proposed,
         summary="Taking a node out of service was put to the vote of the operators.",
         example=NodeRevocationProposed(10 * SCALE, bytes(32), "served other blocks", False),
+        inputs=lambda body: {
+            "deposit": format_decimal(body.deposit), "node": body.node.hex(), "reason": body.reason,
+            "urgent": body.urgent,
+        },
+        weight=20 * SCALE,
+    ),
+    EventType(
+        name="governance.ValidatorAdmissionProposed",
+        version=1,
+        body=ValidatorAdmissionProposed,
+        guards=GUARDS,
+        apply=apply_proposed,
+        summary="Admitting a node to the validator set was put to the vote of the operators.",
+        example=ValidatorAdmissionProposed(10 * SCALE, bytes(32)),
+        inputs=lambda body: {"deposit": format_decimal(body.deposit), "node": body.node.hex()},
+        weight=20 * SCALE,
+    ),
+    EventType(
+        name="governance.ValidatorRemovalProposed",
+        version=1,
+        body=ValidatorRemovalProposed,
+        guards=GUARDS,
+        apply=apply_proposed,
+        summary="Letting a validator go was put to the vote of the operators.",
+        example=ValidatorRemovalProposed(10 * SCALE, bytes(32), "often absent", False),
         inputs=lambda body: {
             "deposit": format_decimal(body.deposit), "node": body.node.hex(), "reason": body.reason,
             "urgent": body.urgent,

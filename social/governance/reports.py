@@ -75,8 +75,9 @@ def read_report(view: View, report_hash: bytes) -> Report | None:
 
 
 def is_attested(view: View, report: Report) -> bool:
-    """Whether more than f validators have signed a report."""
-    return len(report.attesters) > _read_set(view).faulty_max
+    """Whether more than f of the present validators have signed a report."""
+    validators = _read_set(view)
+    return len([key for key in report.attesters if key in validators.keys]) > validators.faulty_max
 
 
 def _read_set(view: View) -> Validators:
@@ -137,7 +138,9 @@ def apply_policy_simulated(view: View, entry: Entry[PolicySimulated]) -> Iterato
     head = head_of(entry.body)
     report_hash = compute_report_hash(head)
     known = read_report(view, report_hash)
-    attesters = (entry.body.validator, *(() if known is None else known.attesters))
+    others = () if known is None else known.attesters
+    members = _read_set(view).keys  # who has left the set, or has another key now, is not counted beside the new one
+    attesters = (entry.body.validator, *[key for key in others if key in members])
     report = Report(tuple(sorted(attesters)), head)
     yield Put(keyspace.policy_report(report_hash), encode_record(report))
     draft = read_draft(view, head.draft)

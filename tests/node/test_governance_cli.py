@@ -215,3 +215,22 @@ def test_the_help_teaches_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
         "watch",
     ):
         assert expected in text
+
+
+def test_people_read_the_validator_set_and_what_waits(desk: Desk) -> None:
+    listed, found = desk.read("validators"), desk.run("validators")
+
+    assert "validators of era 0, from height 1 on: 3 of 4 decide" in listed
+    assert VALIDATORS[2].public.hex() in listed
+    assert [each["node"] for each in found["validators"]] == [key.public.hex() for key in VALIDATORS]
+
+
+def test_who_is_in_the_validator_set_is_proposed_by_commands(desk: Desk) -> None:
+    admitted = desk.read("admit-validator", "00" * 32, "--as", "p0", code=1)
+    removed = desk.run(
+        "remove-validator", VALIDATORS[2].public.hex(), "--reason", "often absent", "--as", "p1", code=1
+    )  # fmt: skip
+
+    assert "NODE_NOT_IN_REGISTRY" in admitted
+    codes = [each["code"] for each in removed["receipt"]["verdicts"] if not each["allowed"]]
+    assert codes == ["PROPOSAL_NO_ELECTORATE"]
