@@ -5,6 +5,7 @@ votes         the signatures over the first block of each beat, taken from the r
 challenges    a few nodes in each beat, over `node.challenges`
 attestations  of the last epoch, early in the next, and again where they did not reach the ledger
 evidence      two votes of a validator that contradict each other, until the ledger has them
+readiness     of this node, once in each epoch, while it is admitted to the validator set and not in it yet
 
 Events are signed with the node's key: it is the root key of the operator's account, or an app key of it with the scope
 "nodes".  Counts are kept in memory: a restart forgets the challenges of the running epoch.
@@ -21,9 +22,10 @@ from ledger.authoring import Reference, make_event, sign_event
 from ledger.chain import Chain
 from ledger.events import EventType, SignedEvent
 from ledger.identity import read_nonce
+from ledger.membership import ADMIT, find_change
 from ledger.nodes import VALIDATOR, Node, find_current, list_nodes, read_node
 from ledger.primitives.checkpoint import Checkpoint
-from ledger.primitives.signing import SigningKey
+from ledger.primitives.signing import Purpose, SigningKey
 from ledger.service import read_service, read_signers
 from ledger.telemetry import (
     CHALLENGES_MAX,
@@ -36,6 +38,7 @@ from ledger.telemetry import (
     read_attestations,
 )
 from ledger.transition import Executed
+from ledger.validators import ValidatorReady, readiness_message
 from node.challenges import Challenge, encode_challenge, is_right_answer
 from node.evidence_book import EvidenceBook
 from node.mempool import Accepted, Answer
@@ -85,6 +88,7 @@ class Reporter:
         self._counts: dict[int, dict[bytes, list[int]]] = {}  # epoch -> node -> answered, asked
         self._last: tuple[bytes, int] | None = None  # id and nonce of our last event
         self._attested: bytes | None = None  # id of our last attestation
+        self._readiness: bytes | None = None  # id of our last event that says that we are ready
         self._to_report, self._beats = trio.open_memory_channel[tuple[int, int]](1)  # beat, its first height
 
     # From the driver and the executor, in the trio thread.
@@ -118,6 +122,8 @@ class Reporter:
         task_status.started()
         async for beat, height in self._beats:
             turn = self._find_turn(beat)
+            if turn is None:
+                self._report_readiness()
             if self._own_node() is None or turn is None:
                 continue
             async with trio.open_nursery() as nursery:
@@ -127,6 +133,18 @@ class Reporter:
                 self._report_evidence()
                 if turn % ATTEST_EVERY_BEATS == 0:
                     self._attest()
+
+    def _report_readiness(self) -> None:
+        """Say, once in each epoch, that this node follows the chain, where a vote admitted it to the validator set."""
+        head, key = self._chain.head, self._key.public
+        own, change = read_node(self._chain.store, key), find_change(self._chain.store, key)
+        if own is None or change is None or change.kind != ADMIT or change.ready_epoch == head.header.epoch:
+            return
+        if self._readiness is not None and self._is_waiting(self._readiness):
+            return
+        proof = self._key.sign(self._chain.chain_id, Purpose.NODE_READY, readiness_message(head.hash))
+        reference = Reference(head.height, head.hash, head.header.beat)
+        self._readiness = self._send("infra.ValidatorReady", ValidatorReady(key, proof), own, reference)
 
     def _find_turn(self, beat: int) -> int | None:
         """Return how many validators come before this one in a beat; None when it is not in the set."""
