@@ -24,6 +24,7 @@ from social.governance.proposals import CHANGE, QUEUED, ROLLBACK, VOTING, Propos
 PROPOSED = (
     "governance.NodeRevocationProposed", "governance.PolicyProposed", "governance.RoleGrantProposed",
     "governance.RoleRevocationProposed", "governance.RollbackProposed",
+    "governance.ValidatorAdmissionProposed", "governance.ValidatorRemovalProposed",
 )  # fmt: skip
 """The events that make a proposal; its id is that of the event."""
 Cursor = Annotated[str, Field(max_length=512)]

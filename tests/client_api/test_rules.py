@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from client_api.rules import PROPOSED
 from client_api.shapes import account_text, event_text
 
 from guards.stack import make_guard_stack
@@ -14,7 +15,7 @@ from ledger.primitives.ids import IdKind, encode_id
 from ledger.scopes import AUDITOR
 from social.governance.measures import NodeRevocationProposed, RoleGrantProposed
 from tests.client_api.api import Api
-from tests.ledger.world import id_of
+from tests.ledger.world import REGISTRY, id_of
 from tests.social.assembly import DEPOSIT, Assembly, Plants
 
 DEARER = 200 * SCALE
@@ -208,3 +209,9 @@ def test_an_unknown_node_is_said_to_be(shared_api: Api) -> None:
     assert shared_api.problem("getRegisteredNode", node="00" * 32)["status"] == 404
     assert shared_api.problem("getRegisteredNode", node="xyz")["status"] == 400
     assert shared_api.call("listNodes")["items"] == []
+
+
+def test_every_event_that_makes_a_proposal_is_listed() -> None:
+    names = [kind.name for kind in REGISTRY.all() if kind.name.startswith("governance.")]
+
+    assert sorted(PROPOSED) == sorted(name for name in names if name.endswith("Proposed"))

@@ -13,6 +13,7 @@ from ledger.genesis import encode_genesis_file
 from ledger.policies import compute_policy_id, encode_values
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.signing import Purpose
+from ledger.registry import Registry
 from ledger.roles import PLATFORM, read_grant
 from ledger.scopes import AUDITOR
 from node.cli.home import write_client_file
@@ -22,9 +23,9 @@ from social.governance.proposals import read_proposal
 from social.governance.reports import ReportHead, compute_report_hash
 from social.governance.votes import read_vote
 from tests.client_api.api import Api
-from tests.ledger.world import VALIDATORS, id_of
-from tests.social.assembly import DEPOSIT, WINDOW, Assembly
-from tests.social.test_measures import sign_grant
+from tests.ledger.world import REGISTRY, VALIDATORS, id_of
+from tests.social.assembly import DEPOSIT, WINDOW, Assembly, Plants
+from tests.social.test_measures import sign_grant, with_operators
 
 VALUES = encode_values("energy", {"base_cost": 200 * SCALE})
 
@@ -32,9 +33,9 @@ VALUES = encode_values("energy", {"base_cost": 200 * SCALE})
 class Desk:
     """A home with two keys of people in a town, a node's API, and a folder for files."""
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], registry: Registry = REGISTRY) -> None:
         self.folder, self._capsys = folder, capsys
-        self.town = Assembly(folder / "ledger")
+        self.town = Assembly(folder / "ledger", registry=registry)
         self.api = Api(folder, self.town)
         self.api.node.on_submit = lambda: threading.Timer(0.02, self.api.node.execute_waiting).start()
         home = folder / "home"
@@ -234,3 +235,23 @@ def test_who_is_in_the_validator_set_is_proposed_by_commands(desk: Desk) -> None
     assert "NODE_NOT_IN_REGISTRY" in admitted
     codes = [each["code"] for each in removed["receipt"]["verdicts"] if not each["allowed"]]
     assert codes == ["PROPOSAL_NO_ELECTORATE"]
+
+
+def test_votes_on_validators_are_listed_with_what_they_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    plants = Plants()
+    desk = Desk(tmp_path, capsys, plants.registry)
+    with_operators(plants, desk.town)
+    desk.run("admit-validator", "04" * 32, "--as", "p0")
+    validator = VALIDATORS[2].public.hex()
+    proposal = desk.run("remove-validator", validator, "--reason", "often absent", "--urgent", "--as", "p1")["event_id"]
+
+    listed, shown = desk.read("list"), desk.run("show", proposal)["proposal"]
+
+    assert "admit validator 0404040404040404" in listed
+    assert "remove validator" in listed
+    assert "often absent" in listed
+    assert (shown["measure"]["node"], shown["subject"], shown["urgent"]) == (validator, "validators", True)
+    desk.api.close()
