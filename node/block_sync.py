@@ -14,7 +14,15 @@ from consensus.parameters import Parameters
 from ledger.block import StoredBlock
 from ledger.chain import Chain
 from ledger.primitives.records import decode_record
-from node.block_fetch import SourceFault, find_named, make_request, open_block, read_answer, read_height
+from node.block_fetch import (
+    RANGE_BLOCKS_MAX,
+    SourceFault,
+    find_named,
+    make_request,
+    open_block,
+    read_answer,
+    read_height,
+)
 from node.event_cache import EventCache
 from node.executor import Executor
 from p2p.errors import PeerFault, PeerUnreachable
@@ -112,6 +120,9 @@ class BlockSync:
             named = find_named(self._parameters, blocks)
             for block in blocks:
                 await self._install(block, named)
+            if self._chain.head.height < min(self._target, height + RANGE_BLOCKS_MAX):
+                self._count_failure(peer)  # a drip holds up as silence does: let the others go first
+                return
 
     async def _install(self, block: StoredBlock, named: Mapping[int, bytes]) -> None:
         head = self._chain.head
