@@ -47,6 +47,10 @@ class VoteSet(Generic[VoteM]):
     def count(self, digest: bytes) -> int:
         return self._counts.get(digest, 0)
 
+    def count_most(self) -> int:
+        """Return how many votes the digest with most of them has."""
+        return max(self._counts.values(), default=0)
+
     def collect(self, digest: bytes, limit: int) -> tuple[Vote, ...]:
         """Return up to `limit` signatures for `digest`, in order of replica."""
         ordered = [self.votes[replica] for replica in sorted(self.votes)]

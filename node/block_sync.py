@@ -14,6 +14,7 @@ from ledger.block import StoredBlock
 from ledger.chain import Chain
 from ledger.primitives.records import decode_record
 from node.block_fetch import (
+    RANGE_BLOCKS_MAX,
     SourceFault,
     find_named,
     make_request,
@@ -116,6 +117,9 @@ class BlockSync:
             if not blocks:
                 return
             await self._install_all(blocks)
+            if self._chain.head.height < min(self._target, height + RANGE_BLOCKS_MAX):
+                self._count_failure(peer)  # a drip holds up as silence does: let the others go first
+                return
 
     async def _install_all(self, blocks: Sequence[StoredBlock]) -> None:
         """Install what each validator set certifies; who is in the next one, its last block says."""
