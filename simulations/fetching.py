@@ -11,6 +11,7 @@ from consensus.parameters import Parameters
 from ledger.block import StoredBlock
 from ledger.chain import Chain
 from ledger.primitives.records import decode_record
+from ledger.service import Validators
 from ledger.transition import Executed
 from node.block_fetch import (
     RANGE_BLOCKS_MAX,
@@ -21,6 +22,7 @@ from node.block_fetch import (
     read_answer,
     read_height,
     replay_block,
+    split_at_era,
 )
 from node.event_cache import EventCache
 
@@ -52,13 +54,18 @@ class Fetching:
     """One target, one peer at a time."""
 
     def __init__(
-        self, around: Surroundings, chain: Chain, parameters: Parameters, cache: EventCache, peers: Sequence[int]
+        self,
+        around: Surroundings,
+        chain: Chain,
+        make_parameters: Callable[[Validators], Parameters],
+        cache: EventCache,
+        peers: Sequence[int],
     ) -> None:
         self.heights = dict.fromkeys(peers, 0)
         """What each peer said last of its height."""
         self._around = around
         self._chain = chain
-        self._parameters = parameters
+        self._make_parameters = make_parameters
         self._cache = cache
         self._failures = dict.fromkeys(peers, 0)
         self._target = 0
@@ -112,26 +119,45 @@ class Fetching:
     def _take(self, peer: int, first: int, answer: bytes) -> None:
         try:
             blocks = list(read_answer(answer, first))
-            named = find_named(self._parameters, blocks)
         except SourceFault:
             self._give_up(peer)
             return
         if blocks:
-            self._install_next(peer, blocks, named, min(self._target, first - 1 + RANGE_BLOCKS_MAX))
+            self._install_all(peer, blocks, min(self._target, first - 1 + RANGE_BLOCKS_MAX))
         else:
             self._ask_next()
 
-    def _install_next(self, peer: int, blocks: list[StoredBlock], named: Mapping[int, bytes], asked_to: int) -> None:
+    def _install_all(self, peer: int, blocks: list[StoredBlock], asked_to: int) -> None:
+        """Install what one validator set certifies, and then what the next one does."""
+        try:
+            fresh = [block for block in blocks if read_height(block) > self._chain.head.height]
+            of_set, later = split_at_era(fresh, self._chain.head.header.validators_hash)
+            named = find_named(self._make_parameters(self._chain.validators), of_set)
+        except SourceFault:
+            self._give_up(peer)
+            return
+        self._install_next(peer, of_set, named, later, asked_to)
+
+    def _install_next(
+        self,
+        peer: int,
+        blocks: list[StoredBlock],
+        named: Mapping[int, bytes],
+        later: list[StoredBlock],
+        asked_to: int,
+    ) -> None:
         def install() -> None:
             try:
                 self._install(blocks.pop(0), named)
             except SourceFault:
                 self._give_up(peer)
                 return
-            self._install_next(peer, blocks, named, asked_to)
+            self._install_next(peer, blocks, named, later, asked_to)
 
         if blocks:
             self._around.write(install)
+        elif later:
+            self._install_all(peer, later, asked_to)
         elif self._chain.head.height < asked_to:
             self._give_up(peer)  # it gave less than was asked
         elif self._chain.head.height < self._target:
@@ -144,10 +170,11 @@ class Fetching:
         head = self._chain.head
         if read_height(block) <= head.height:
             return  # consensus was quicker
-        fetched = open_block(self._parameters, block, head, self._cache, named)
-        self._around.told(replay_block(self._chain, fetched.proposal, fetched.header_hash))
+        fetched = open_block(self._make_parameters(self._chain.validators), block, head, self._cache, named)
         if fetched.certificate:
             self._chain.write_certificate(fetched.height, fetched.certificate)
+        self._around.told(replay_block(self._chain, fetched.proposal, fetched.header_hash))
+        if fetched.certificate:
             self._around.installed(fetched.height, decode_record(Certificate, fetched.certificate))
 
     def _give_up(self, peer: int) -> None:

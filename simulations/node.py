@@ -11,11 +11,13 @@ from consensus.errors import InvalidMessage
 from consensus.inputs import Input, Installed, Started
 from consensus.message_log import FUTURE_MESSAGES_PER_WINDOW
 from consensus.messages import AnySigned, Certificate, Checkpoint, Sign, decode_signed
+from consensus.parameters import Parameters
 from ledger import keyspace
 from ledger.chain import Chain, encode_head
 from ledger.events import SignedEvent
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
+from ledger.primitives.signing import Purpose
 from ledger.storage import StoreDamaged
 from ledger.transition import Executed
 from node.block_fetch import ReplayDiffers, answer_range
@@ -46,9 +48,11 @@ from simulations.observations import (
     Sent,
     Sized,
     Syncing,
+    TookSeat,
 )
 from simulations.relaying import Relaying
 from simulations.schedule import Action, Lane, Schedule
+from simulations.seat import Seat, find_seat, take_seat
 from simulations.setting import TIME_MS, Setting, make_replica_key
 
 JUDGE_MS = (0, 2)
@@ -124,7 +128,8 @@ class Validator:
         """Accounts whose events it takes from clients and others, and drops."""
         self.audience: frozenset[int] | None = None
         """The replicas that hear it, if not all do: a twin has the others."""
-        self.sign: Sign = setting.sign_as(make_replica_key(number))
+        self.seat: Seat | None = None
+        """Its place in consensus; None while its key is not in the validator set, and it follows the chain."""
         self._schedule = schedule
         self._setting = setting
         self._faults = faults
@@ -163,6 +168,17 @@ class Validator:
         return answer
 
     @property
+    def core(self) -> ConsensusCore:
+        """What drives its replica.  Only of a machine whose key is in the set."""
+        assert self.seat is not None, f"machine {self.number} is in the validator set"
+        return self.seat.core
+
+    def sign(self, purpose: Purpose, message: bytes) -> bytes:
+        """Sign as its replica of the era that it is in: for its behaviour."""
+        parameters = self._setting.parameters if self.seat is None else self.seat.parameters
+        return make_replica_key(self.number).sign(parameters.domain(purpose), purpose, message)
+
+    @property
     def halted(self) -> str | None:
         """Why it votes no more, if so."""
         return self._halted
@@ -177,7 +193,7 @@ class Validator:
             return f"replica {self.number}: down; {self.refuses or ''}"
         return (
             f"replica {self.number}: height {self.chain.head.height}, mempool {len(self.mempool)}, "
-            f"{self.core.replica.status()}"
+            f"{'follows' if self.seat is None else self.seat.core.replica.status()}"
         )
 
     # Starting.
@@ -185,6 +201,7 @@ class Validator:
     def _start(self) -> None:
         try:
             self._open()
+            self._open_seat()
         except (VoteLogCorrupt, StoreDamaged) as damaged:
             self.up = False
             self.life += 1
@@ -192,7 +209,7 @@ class Validator:
             self._observe(Halted(self._schedule.now_ms, self.number, str(damaged)))
             return
         self._observe(Restarted(self._schedule.now_ms, self.number, self.life, self.chain.head.height))
-        self.put(Started())
+        self._begin_era()
         self._beat_heart()
 
     def _open(self) -> None:
@@ -204,15 +221,13 @@ class Validator:
         self.chain = WatchedChain(self.disk.store, setting.genesis, setting.registry)
         self.chain.on_durable = self._on_durable
         self._is_replaying = False
-        self.vote_log = VoteLog.recover(self.disk.log, self.chain.chain_id)
-        cache = EventCache(setting.registry, self.chain.chain_id, setting.check_once)
+        self._cache = cache = EventCache(setting.registry, self.chain.chain_id, setting.check_once)
         self.mempool = Mempool()
         self._beats = BeatClock(setting.genesis.beat_ms, self.local_ms)
         self._judging = Lane(self.after, lambda: draw(self._stream, JUDGE_MS))
         self._writing = Lane(self.after, lambda: draw(self._stream, EXECUTE_MS))
-        peers = [number for number in range(setting.parameters.n) if number != self.number]
-        self._peers = peers
-        self.fetching = Fetching(self, self.chain, setting.parameters, cache, peers)
+        self._peers = [number for number in range(setting.machines) if number != self.number]
+        self.fetching = Fetching(self, self.chain, setting.make_parameters, cache, self._peers)
         self.relay = Relaying(
             self.chain,
             self.mempool,
@@ -222,27 +237,32 @@ class Validator:
             broadcast=self.broadcast_events,
             ignores=lambda author: author in self.ignored_authors,
         )
-        self.core = ConsensusCore(
-            recover_replica(
-                setting.parameters,
-                self.number,
-                self.sign,
-                self.chain,
-                self.vote_log.records,
-                asks=self.audience is None,  # one beside a twin is to lie
-            ),
-            setting.parameters,
-            self.number,
+
+    def _open_seat(self) -> None:
+        self.seat = take_seat(self._setting, self.chain, self.number, self.disk.log, self._make_core)
+
+    def _begin_era(self) -> None:
+        """Vote in the era that goes on, if the set of it has this machine's key."""
+        if self.seat is not None:
+            self._observe(TookSeat(self._schedule.now_ms, self.number, self.seat.era, self.seat.machines))
+            self.put(Started())
+
+    def _make_core(self, parameters: Parameters, me: int, sign: Sign, vote_log: VoteLog) -> ConsensusCore:
+        asks = self.audience is None  # one beside a twin is to lie
+        return ConsensusCore(
+            recover_replica(parameters, me, sign, self.chain, vote_log.records, asks=asks),
+            parameters,
+            me,
             chain=self.chain,
             mempool=self.mempool,
-            cache=cache,
+            cache=self._cache,
             beats=self._beats,
             monotonic_ms=self.local_ms,
             wall_ms=lambda: TIME_MS + self._wall_offset_ms + self._schedule.now_ms,
             on_stable=self._on_stable,
             on_vote=_ignore_vote,
-            events_max=setting.timing.batch_events_max,
-            batch_wait_ms=setting.timing.batch_wait_ms,
+            events_max=self._setting.timing.batch_events_max,
+            batch_wait_ms=self._setting.timing.batch_wait_ms,
         )
 
     # The life of the process.
@@ -288,16 +308,18 @@ class Validator:
     # The driver: as `node.consensus_driver`, but what waits there is an event here.
 
     def put(self, item: Input) -> None:
-        """Give an input to the core."""
-        self.core.put(item)
-        self._wake()
+        """Give an input to the core, if there is one."""
+        if self.seat is not None:
+            self.seat.core.put(item)
+            self._wake()
 
     def _wake(self) -> None:
         """Advance when there is something to do, or when the next timer is due."""
-        if self._syncing or self._halted is not None:
+        seat = self.seat
+        if seat is None or self._syncing or self._halted is not None:
             return
         now = self._schedule.now_ms
-        at = now if self.core.inputs_waiting else max(now, self._true_ms(self.core.next_deadline_ms()))
+        at = now if seat.core.inputs_waiting else max(now, self._true_ms(seat.core.next_deadline_ms()))
         if self._wake_at is None or at < self._wake_at:
             self._wake_at = at
             self.after(at - now, lambda: self._advance(at))
@@ -306,45 +328,52 @@ class Validator:
         return -(-local_ms * 1000 // self._rate)
 
     def _advance(self, at: int) -> None:
-        if self._wake_at != at or self._syncing or self._halted is not None:
+        seat = self.seat
+        if seat is None or self._wake_at != at or self._syncing or self._halted is not None:
             return
         self._wake_at = None
-        work = self.core.advance()
-        if not self.core.replica.syncing or work.fetch_to:  # a new target: it may have voted between the two
+        work = seat.core.advance()
+        if not seat.core.replica.syncing or work.fetch_to:  # a new target: it may have voted between the two
             self._tell_syncing(False)
         now = self._schedule.now_ms
         for view in work.entered:
             self._observe(EnteredView(now, self.number, view))
         for evidence in work.evidence:
-            self._observe(Accused(now, self.number, evidence.first, evidence.second))
+            machine = seat.machines[evidence.first.message.replica]
+            self._observe(Accused(now, self.number, evidence.first, evidence.second, seat.era, machine))
         for judge in work.judge:
-            self._judging.put(partial(self._judge, judge))
+            self._judging.put(partial(self._judge, seat, judge))
         for order in work.execute:
-            self._writing.put(partial(self._execute, order.seq, order.batch))
+            self._writing.put(partial(self._execute, seat, order.seq, order.batch))
         for height in work.fetch_to:
             self.fetching.want(height)
-        self.vote_log.append(work.records)
-        if work.records or self.vote_log.size_bytes > self._setting.timing.rewrite_after_bytes:
+        seat.vote_log.append(work.records)
+        if work.records or seat.vote_log.size_bytes > self._setting.timing.rewrite_after_bytes:
             self._syncing = True
-            self.after(draw(self._stream, SYNC_MS), lambda: self._sync(work))
+            self.after(draw(self._stream, SYNC_MS), lambda: self._sync(seat, work))
         else:
-            self._send_all(work)
+            self._send_all(seat, work)
 
-    def _sync(self, work: Work) -> None:
+    def _sync(self, seat: Seat, work: Work) -> None:
         """Make the records durable; only then the messages leave."""
-        if self.vote_log.size_bytes > self._setting.timing.rewrite_after_bytes:
-            self.vote_log.rewrite(self.core.make_certificate_durable())
+        if seat.vote_log.size_bytes > self._setting.timing.rewrite_after_bytes:
+            seat.vote_log.rewrite(seat.core.make_certificate_durable())
         else:
-            self.vote_log.sync()
+            seat.vote_log.sync()
         self._syncing = False
-        self._send_all(work)
+        self._send_all(seat, work)
 
-    def _send_all(self, work: Work) -> None:
+    def _send_all(self, seat: Seat, work: Work) -> None:
         for outgoing in work.outgoing:
-            self._send(outgoing)
-        self._tell_syncing(self.core.replica.syncing)
-        if self.core.halted is not None:
-            self._halt(self.core.halted)
+            self._send(seat, outgoing)
+        self._tell_syncing(seat.core.replica.syncing)
+        if seat.core.halted is not None:
+            self._halt(seat.core.halted)
+        if seat.core.has_ended:
+            seat.core.make_certificate_durable()
+            self._tell_syncing(False)
+            self._open_seat()
+            self._begin_era()
         self._wake()
 
     def _tell_syncing(self, active: bool) -> None:
@@ -352,22 +381,24 @@ class Validator:
             self._told_syncing = active
             self._observe(Syncing(self._schedule.now_ms, self.number, active))
 
-    def _judge(self, judge: JudgeBatch) -> None:
-        judged = self.core.judge(judge)
+    def _judge(self, seat: Seat, judge: JudgeBatch) -> None:
+        judged = seat.core.judge(judge) if seat is self.seat else None
         if judged is not None:
             if not judged.accepted:
                 now = self._schedule.now_ms
                 self._observe(ProposalRefused(now, self.number, judged.view, judged.seq, judged.why))
             self.put(judged)
 
-    def _execute(self, seq: int, batch: bytes) -> None:
-        if seq <= self.chain.head.height:
-            self.put(self.core.compute_executed(seq, None))
+    def _execute(self, seat: Seat, seq: int, batch: bytes) -> None:
+        if seat is not self.seat:
             return
-        proposal = self.core.open(batch)
+        if seq <= self.chain.head.height:
+            self.put(seat.core.compute_executed(seq, None))
+            return
+        proposal = seat.core.open(batch)
         executed = self.chain.execute(proposal.batch, proposal.checked)
         self.told(executed)
-        self.put(self.core.compute_executed(seq, executed.hash))
+        self.put(seat.core.compute_executed(seq, executed.hash))
 
     # What the parts tell each other, as in `node.run`.
 
@@ -379,6 +410,9 @@ class Validator:
         self._beats.saw_executed(executed.header.beat)
         done, lost = self.mempool.remove_block(executed)
         self.relay.forget([*done, *(event_id for event_id, _ in lost)])
+        if self.seat is None and find_seat(self._setting, self.chain, self.number) is not None:
+            self._open_seat()
+            self._begin_era()
 
     def installed(self, height: int, certificate: Certificate) -> None:
         """A certified block was fetched."""
@@ -406,7 +440,9 @@ class Validator:
             self._post(peer, "height", lambda other: other.hear_height(self.number, height))
         self._consider_height()
         self._observe(Sized(self._schedule.now_ms, self.number, self._measure()))
-        self._observe(Paced(self._schedule.now_ms, self.number, self.core.replica.status().timeout_ms))
+        if self.seat is not None:
+            status = self.seat.core.replica.status()
+            self._observe(Paced(self._schedule.now_ms, self.number, status.timeout_ms))
         self.after(HEARTBEAT_MS, self._beat_heart)
 
     def hear_height(self, peer: int, height: int) -> None:
@@ -414,31 +450,38 @@ class Validator:
 
     def _consider_height(self) -> None:
         highest = max(self.fetching.heights.values())
-        if highest - self.chain.head.height > LAG_BLOCKS and self._halted is None:
+        lag_max = 0 if self.seat is None else LAG_BLOCKS
+        if highest - self.chain.head.height > lag_max and self._halted is None:
             self.fetching.want(highest)
 
     def _measure(self) -> tuple[tuple[str, int, int], ...]:
-        status, parameters = self.core.replica.status(), self._setting.parameters
-        log_bytes_max = self._setting.timing.rewrite_after_bytes + RECORD_BYTES_MAX
-        return (
+        mempool = (
             ("mempool events", len(self.mempool), EVENTS_MAX),
             ("mempool bytes", self.mempool.size_bytes, BYTES_MAX),
-            ("inputs", self.core.inputs_waiting, INPUTS_MAX),
+        )
+        if self.seat is None:
+            return mempool
+        status, parameters = self.seat.core.replica.status(), self.seat.parameters
+        log_bytes_max = self._setting.timing.rewrite_after_bytes + RECORD_BYTES_MAX
+        return (
+            *mempool,
+            ("inputs", self.seat.core.inputs_waiting, INPUTS_MAX),
             ("slots", status.slots, 2 * parameters.window),  # up to one window above the high water mark
             ("future messages", status.future_messages, FUTURE_MESSAGES_PER_WINDOW * parameters.window * parameters.n),
-            ("vote log bytes", self.vote_log.size_bytes, log_bytes_max),
+            ("vote log bytes", self.seat.vote_log.size_bytes, log_bytes_max),
         )
 
     # Messages out.
 
-    def _send(self, outgoing: Outgoing) -> None:
+    def _send(self, seat: Seat, outgoing: Outgoing) -> None:
         era, envelope = split_frame(outgoing.frame)
-        signed, batch = decode_signed(envelope, self._setting.parameters)
-        for to in self._peers if outgoing.replica is None else (outgoing.replica,):
+        signed, batch = decode_signed(envelope, seat.parameters)
+        speaker = seat.machines[signed.message.replica]
+        for to in seat.machines if outgoing.replica is None else (seat.machines[outgoing.replica],):
             if to == self.number:
                 continue
             self._pass_point("send")
-            sent = Sent(self._schedule.now_ms, self.number, to, signed, batch)
+            sent = Sent(self._schedule.now_ms, self.number, to, signed, batch, era, speaker)
             if self.behaviour is None:
                 self._transmit(sent, outgoing.frame)
             else:
@@ -498,18 +541,21 @@ class Validator:
 
     def receive(self, source: int, signed: AnySigned, frame: bytes, sent_ms: int) -> None:
         """Take a consensus frame."""
-        if self._halted is not None:
+        if self._halted is not None or self.seat is None:
             return
         now = self._schedule.now_ms
         try:
-            taken = self.core.receive(frame)
+            era, _ = split_frame(frame)
+            taken = self.seat.core.receive(frame)
         except (InvalidMessage, EncodingError) as refused:
             self._observe(Dropped(now, source, self.number, f"refused {type(signed.message).__name__}: {refused}"))
             return
-        if not taken:
-            self._observe(Dropped(now, source, self.number, "queue full"))
+        if not taken or era != self.seat.era:
+            why = "queue full" if era == self.seat.era else f"era {era}"
+            self._observe(Dropped(now, source, self.number, why))
+            self._wake()
             return
-        self._observe(Delivered(now, source, self.number, signed, sent_ms))
+        self._observe(Delivered(now, source, self.number, signed, sent_ms, self.seat.era))
         self._wake()
 
     def receive_events(self, source: int, frame: bytes) -> None:

@@ -23,6 +23,13 @@ class Sent:
     to: int
     signed: AnySigned
     batch: bytes | None
+    era: int = 0
+    signer: int | None = None
+    """The machine whose key signed; in era 0 the replica of that number."""
+
+    @property
+    def speaker(self) -> int:
+        return self.signed.message.replica if self.signer is None else self.signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,7 @@ class Delivered:
     to: int
     signed: AnySigned
     sent_ms: int
+    era: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,24 @@ class Accused:
     replica: int
     first: AnySigned
     second: AnySigned
+    era: int = 0
+    signer: int | None = None
+    """The machine whose key signed both; in era 0 the replica of that number."""
+
+    @property
+    def accused(self) -> int:
+        return self.first.message.replica if self.signer is None else self.signer
+
+
+@dataclass(frozen=True, slots=True)
+class TookSeat:
+    """A replica begins to take part in an era, at its start or when the era before has ended."""
+
+    at_ms: int
+    replica: int
+    era: int
+    members: tuple[int, ...]
+    """Who is in the set, by number in the era."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +206,7 @@ Observation: TypeAlias = (
     | Restarted
     | Halted
     | Accused
+    | TookSeat
     | Syncing
     | ProposalRefused
     | Submitted

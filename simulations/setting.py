@@ -4,7 +4,7 @@ Shared: the state of genesis, and the checking of an event's form and signature 
 consensus shares verified signatures by itself.  Execution is never shared, or no checker could find that it differs.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from consensus.messages import Sign
@@ -16,12 +16,15 @@ from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.signing import Purpose, SigningKey
 from ledger.registry import Registry
+from ledger.service import Validators
 from node.eras import WINDOW
 from node.modules import make_registry
 from simulations.disk import MemoryStore
+from simulations.votes import NO_VOTES, Votes
 
 TIME_MS = 1_700_000_000_000
 FUNDS = 1_000 * SCALE
+FUNDS_OF_OPERATOR = 10_000 * SCALE
 EVENTS_CHECKED_MAX = 100_000
 POLICIES = {"energy": {"base_cost": 100 * SCALE}, "sybil": {"bond": 0, "posts_max": 1_000, "votes_max": 1_000}}
 """Room to act: what the rules deny is the subject of other tests."""
@@ -74,6 +77,7 @@ class Setting:
     timing: Timing
     registry: Registry
     initial: dict[bytes, bytes]  # a store that holds genesis
+    machines: int  # those of genesis come first; others may join the validator set
     _checked: dict[tuple[SignedEvent, bool], CheckedEvent | EventRefused] = field(
         default_factory=dict[tuple[SignedEvent, bool], CheckedEvent | EventRefused]
     )
@@ -95,26 +99,46 @@ class Setting:
             raise known
         return known
 
-    def sign_as(self, key: SigningKey) -> Sign:
-        """Return what signs for this chain."""
+    def sign_as(self, key: SigningKey, parameters: Parameters) -> Sign:
+        """Return what signs for an era of this chain."""
 
         def sign(purpose: Purpose, message: bytes) -> bytes:
-            return key.sign(self.chain_id, purpose, message)
+            return key.sign(parameters.domain(purpose), purpose, message)
 
         return sign
 
+    def make_parameters(self, validators: Validators) -> Parameters:
+        """Return the parameters of an era."""
+        return replace(
+            self.parameters, replicas=validators.keys, era=validators.era, base=validators.since - 1
+        )  # fmt: skip
+
+    def machine_of(self, key: bytes) -> int:
+        """Return whose key it is."""
+        return next(number for number in range(self.machines) if make_replica_key(number).public == key)
+
 
 @lru_cache
-def _make_initial(genesis: Genesis) -> dict[bytes, bytes]:
+def _make_initial(genesis: Genesis, registry: Registry) -> dict[bytes, bytes]:
     store = MemoryStore("genesis")
-    Chain(store, genesis, make_shared_registry())
+    Chain(store, genesis, registry)
     return store.copy_contents()
 
 
-def make_setting(n: int, accounts: int, timing: Timing) -> Setting:
-    """Return a chain with n validators and as many funded accounts as asked."""
+def make_setting(n: int, accounts: int, timing: Timing, votes: Votes = NO_VOTES) -> Setting:
+    """Return a chain with n validators and as many funded accounts as asked.
+
+    votes: what operators decide about the validator set; with some, the operator of each machine has an account, under
+    the machine's own key.
+    """
+    machines = max([n, *(number + 1 for number in votes.machines)])
+    registry = make_shared_registry() if not votes.machines else votes.make_registry(make_replica_key)
+    operators = [Allocation(FUNDS_OF_OPERATOR, make_replica_key(number).public) for number in range(machines)]
     genesis = Genesis(
-        allocations=tuple(Allocation(FUNDS, make_account_key(number).public) for number in range(accounts)),
+        allocations=(
+            *(Allocation(FUNDS, make_account_key(number).public) for number in range(accounts)),
+            *(operators if votes.machines else ()),
+        ),
         beat_ms=timing.beat_ms,
         epoch_beats=timing.epoch_beats,
         name="simulation",
@@ -131,4 +155,5 @@ def make_setting(n: int, accounts: int, timing: Timing) -> Setting:
         view_timeout_ms_max=timing.view_timeout_ms_max,
         retransmit_ms=timing.retransmit_ms,
     )
-    return Setting(genesis, chain_id, parameters, timing, make_shared_registry(), _make_initial(genesis))
+    initial = _make_initial(genesis, registry)
+    return Setting(genesis, chain_id, parameters, timing, registry, initial, machines)

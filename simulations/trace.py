@@ -23,6 +23,7 @@ from simulations.observations import (
     Sized,
     Submitted,
     Syncing,
+    TookSeat,
 )
 
 DIGEST_SHOWN = 12
@@ -71,6 +72,8 @@ def format_observation(observation: Observation) -> str:
             return f"{at} {what} {replica} life {life} at height {height}"
         case Accused(at, replica, first, second):
             return f"{at} {what} {replica} {format_signed(first)} / {format_signed(second)}"
+        case TookSeat(at, replica, era, members):
+            return f"{at} {what} {replica} era {era} of {','.join(map(str, members))}"
         case Submitted(at, replica, event_id, accepted):
             return f"{at} {what} {replica} {_short(event_id)} {'accepted' if accepted else 'refused'}"
         case Sized(at, replica, held):

@@ -5,8 +5,8 @@ What correct replicas send is verified in full by `certificates`; here is what l
 
 from collections.abc import Collection, Sequence
 
-from simulations.checkers.certificates import ProofInvalid, Verifier
-from simulations.observations import CheckFailed, Delivered, Observation
+from simulations.checkers.certificates import ProofInvalid, Verifiers
+from simulations.observations import BlockMade, CheckFailed, Delivered, Observation
 
 
 class Admission:
@@ -16,15 +16,17 @@ class Admission:
 
     def __init__(self, chain_id: bytes, keys: Sequence[bytes], correct: Collection[int]) -> None:
         self._correct = frozenset(correct)
-        self._verifier = Verifier(chain_id, keys)
+        self._verifiers = Verifiers(chain_id, keys)
 
     def observe(self, observation: Observation) -> None:
+        if isinstance(observation, BlockMade) and observation.replica in self._correct:
+            self._verifiers.learn(observation.executed)
         if not isinstance(observation, Delivered) or observation.to not in self._correct:
             return
         if observation.source in self._correct:
             return
         try:
-            self._verifier.verify_signature_of(observation.signed)
+            self._verifiers.of_era(observation.era).verify_signature_of(observation.signed)
         except ProofInvalid as invalid:
             what = f"replica {observation.to} to take only what its sender signed"
             raise CheckFailed(self.name, what, str(invalid)) from invalid

@@ -25,13 +25,17 @@ from consensus.messages import (
     ViewChange,
     Vote,
 )
+from ledger import keyspace
+from ledger.genesis import compute_validators_hash
 from ledger.primitives.checkpoint import is_checkpoint_signature
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.hashing import tagged_hash
 from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, is_valid_signature
-from ledger.primitives.votes import OrderingVote
-from simulations.observations import Certified, CheckFailed, Observation, Sent
+from ledger.primitives.votes import OrderingVote, compute_era_domain
+from ledger.service import Validators
+from ledger.transition import Executed
+from simulations.observations import BlockMade, Certified, CheckFailed, Observation, Sent
 
 SEEN_MAX = 8_192
 """Messages and certificates remembered as verified; a broadcast is seen n - 1 times."""
@@ -60,7 +64,7 @@ class Certificates:
 
     def __init__(self, chain_id: bytes, keys: Sequence[bytes], correct: Collection[int]) -> None:
         self._correct = frozenset(correct)
-        self._verifier = Verifier(chain_id, keys)
+        self._verifiers = Verifiers(chain_id, keys)
         self._seen: OrderedDict[object, None] = OrderedDict()
 
     def observe(self, observation: Observation) -> None:
@@ -68,17 +72,19 @@ class Certificates:
             case Sent(_, source, _, signed, batch) if source in self._correct:
                 if self._is_new((signed.signature, signed.encoded)):
                     try:
-                        self._verifier.verify_message(signed, batch)
+                        self._verifiers.of_era(observation.era).verify_message(signed, batch)
                     except ProofInvalid as invalid:
                         what = f"a {type(signed.message).__name__} that replica {source} can prove"
                         raise CheckFailed(self.name, what, str(invalid)) from invalid
             case Certified(_, replica, certificate) if replica in self._correct:
                 if self._is_new(certificate):
                     try:
-                        self._verifier.verify_certificate(certificate)
+                        self._verifiers.of_height(certificate.seq).verify_certificate(certificate)
                     except ProofInvalid as invalid:
                         what = f"a valid certificate of height {certificate.seq} at replica {replica}"
                         raise CheckFailed(self.name, what, str(invalid)) from invalid
+            case BlockMade(_, replica, executed, _) if replica in self._correct:
+                self._verifiers.learn(executed)
             case _:
                 pass
 
@@ -101,9 +107,11 @@ class ProofInvalid(ValueError):
 class Verifier:
     """Checks what replicas claim, given nothing but the chain's id and the public keys."""
 
-    def __init__(self, chain_id: bytes, keys: Sequence[bytes]) -> None:
+    def __init__(self, chain_id: bytes, keys: Sequence[bytes], era: int = 0, base: int = 0) -> None:
         self._chain_id = chain_id
+        self._domain = compute_era_domain(chain_id, era)
         self._keys = tuple(keys)
+        self.base = base
         self.n = len(self._keys)
         self.faulty_max = max(faulty for faulty in range(self.n) if self.n > 3 * faulty)
         # The smallest number for which two groups of that size share more replicas than can be faulty.
@@ -139,7 +147,7 @@ class Verifier:
 
     def verify_certificate(self, certificate: Certificate) -> None:
         """Check that a quorum signed CHECKPOINT for the height and header.  Raises ProofInvalid."""
-        _require(certificate.seq >= 1, f"a certificate of height {certificate.seq}")
+        _require(certificate.seq > self.base, f"a certificate of height {certificate.seq} above {self.base}")
         self._verify_distinct([vote.replica for vote in certificate.signatures], self.quorum)
         for vote in certificate.signatures:
             checkpoint = Checkpoint(certificate.digest, vote.replica, certificate.seq)
@@ -155,7 +163,7 @@ class Verifier:
 
     def verify_view_change(self, message: ViewChange) -> None:
         """Check the stable checkpoint, and the proofs above it.  Raises ProofInvalid."""
-        low = 0
+        low = self.base
         if message.stable is not None:
             self.verify_certificate(message.stable)
             low = message.stable.seq
@@ -182,7 +190,7 @@ class Verifier:
             self._verify_signature(view_change.replica, Purpose.VIEW_CHANGE, cited.message, cited.signature)
             self.verify_view_change(view_change)
         proposed = [(each.seq, each.digest) for each in message.proposals]
-        expected = compute_proposals(view_changes)
+        expected = compute_proposals(view_changes, self.base)
         _require(proposed == expected, f"proposals {_shorten(proposed)} where {_shorten(expected)} follow")
         for each in message.proposals:
             vote = OrderingVote(each.digest, message.replica, each.seq, message.view)
@@ -194,7 +202,8 @@ class Verifier:
             self._verify_signature(vote.replica, purpose, encode_record(said), vote.signature)
 
     def _verify_signature(self, replica: int, purpose: Purpose, encoded: bytes, signature: bytes) -> None:
-        valid = _is_valid(self._keys[replica], self._chain_id, purpose, encoded, signature)
+        domain = self._chain_id if purpose is Purpose.CHECKPOINT else self._domain
+        valid = _is_valid(self._keys[replica], domain, purpose, encoded, signature)
         _require(valid, f"no {purpose.value} signature of replica {replica}")
 
     def _verify_distinct(self, replicas: Sequence[int], count_min: int) -> None:
@@ -203,12 +212,37 @@ class Verifier:
         _require(distinct and len(replicas) >= count_min, f"signers {list(replicas)}, {count_min} of {self.n} needed")
 
 
-def compute_proposals(view_changes: Sequence[ViewChange]) -> list[tuple[int, bytes]]:
+class Verifiers:
+    """One for each validator set, as the blocks name them."""
+
+    def __init__(self, chain_id: bytes, keys: Sequence[bytes]) -> None:
+        self._chain_id = chain_id
+        self._of_era = [Verifier(chain_id, keys)]
+
+    def learn(self, executed: Executed) -> None:
+        """Take notice of a block; the one that ends an era says who is in the next."""
+        height = executed.header.height
+        for key, _, after in executed.changes:
+            if key == keyspace.validators() and after is not None and height > self._of_era[-1].base:
+                found = decode_record(Validators, after)
+                if compute_validators_hash(found.keys) != executed.header.validators_hash:
+                    raise CheckFailed("certificates", f"header {height} to name the set of its state", "another one")
+                self._of_era.append(Verifier(self._chain_id, found.keys, len(self._of_era), height))
+
+    def of_era(self, era: int) -> "Verifier":
+        _require(era < len(self._of_era), f"a message of era {era}, which no block began")
+        return self._of_era[era]
+
+    def of_height(self, height: int) -> "Verifier":
+        return next(verifier for verifier in reversed(self._of_era) if verifier.base < height)
+
+
+def compute_proposals(view_changes: Sequence[ViewChange], base: int = 0) -> list[tuple[int, bytes]]:
     """Section 4.4: each place above the highest stable checkpoint, up to the highest that anybody prepared.
 
     It keeps the batch that was prepared in the highest view; the null request fills the others.
     """
-    low = max((0 if each.stable is None else each.stable.seq) for each in view_changes)
+    low = max((base if each.stable is None else each.stable.seq) for each in view_changes)
     proofs = [proof for each in view_changes for proof in each.prepared if proof.seq > low]
     chosen: dict[int, bytes] = {}
     for proof in sorted(proofs, key=lambda proof: (proof.view, proof.digest)):

@@ -19,7 +19,7 @@ class Quiet:
         self._correct = frozenset(correct)
         self._fetching: set[int] = set()
         self._heights = dict.fromkeys(sorted(self._correct), 0)
-        self._said: set[tuple[int, str, int, int]] = set()
+        self._said: set[tuple[int, str, int, int, int]] = set()
 
     def observe(self, observation: Observation) -> None:
         match observation:
@@ -31,15 +31,15 @@ class Quiet:
                 self._heights[replica] = height
             case BlockMade(_, replica, executed, _) if replica in self._correct:
                 self._heights[replica] = executed.header.height
-            case Sent(_, source, _, signed, _) if source in self._correct and signed.message.replica == source:
-                self._on_sent(source, signed)
+            case Sent(_, source, _, signed, _) if source in self._correct and observation.speaker == source:
+                self._on_sent(source, observation.era, signed)
             case _:
                 pass
 
     def finish(self) -> None:
         """Nothing is owed at the end."""
 
-    def _on_sent(self, source: int, signed: AnySigned) -> None:
+    def _on_sent(self, source: int, era: int, signed: AnySigned) -> None:
         message = signed.message
         match message:
             case PrePrepare() | Prepare() | Commit():
@@ -51,9 +51,9 @@ class Quiet:
             case _:
                 return
         kind = type(message).__name__
-        if (source, kind, view, seq) in self._said:
+        if (source, kind, era, view, seq) in self._said:
             return
-        self._said.add((source, kind, view, seq))
+        self._said.add((source, kind, era, view, seq))
         is_old = isinstance(message, PrePrepare | Prepare | Commit) and seq <= self._heights[source]
         if source in self._fetching and not is_old:
             expected = f"no new vote of replica {source} while it fetches blocks, at height {self._heights[source]}"

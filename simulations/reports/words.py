@@ -35,6 +35,7 @@ from simulations.observations import (
     Sized,
     Submitted,
     Syncing,
+    TookSeat,
 )
 
 KINDS = {
@@ -126,6 +127,8 @@ def tell(observation: Observation) -> str:
             return f"HALTS: {reason}"
         case Accused(_, _, first, second):
             return f"ACCUSES {first.message.replica}: {tell_message(first)}; {tell_message(second)}"
+        case TookSeat(_, _, era, members):
+            return f"TAKES ITS SEAT in era {era} of replicas {', '.join(map(str, members))}"
         case Submitted(_, _, event_id, accepted):
             return f"{'accepts' if accepted else 'refuses'} event {_short(event_id)}"
         case Sized(_, _, held):

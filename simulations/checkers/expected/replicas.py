@@ -39,8 +39,8 @@ class ExpectedReplicas:
 
     def observe(self, observation: Observation) -> None:
         match observation:
-            case Accused(_, replica, first, _) if replica in self._correct:
-                self._accused.add(first.message.replica)
+            case Accused(_, replica, _, _) if replica in self._correct:
+                self._accused.add(observation.accused)
             case Halted(_, replica, reason):
                 self._halted[replica] = reason
             case Syncing(_, replica, active):
@@ -57,7 +57,7 @@ class ExpectedReplicas:
                 self._heights[replica] = height
             case Certified(_, replica, certificate) if replica in self._correct:
                 self._certified = max(self._certified, certificate.seq)
-            case Sent(_, source, _, signed, _) if signed.message.replica == source:
+            case Sent(_, source, _, signed, _) if observation.speaker == source:
                 message = signed.message
                 if source in self._halted and isinstance(message, VOTES):
                     found = f"a {type(message).__name__}"
