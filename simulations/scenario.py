@@ -14,6 +14,7 @@ from simulations import script as scripts
 from simulations.acts import Act
 from simulations.checkers import Checker, get_progress, make_checkers
 from simulations.checkers.expected import Expect
+from simulations.checkers.expected.members import ExpectedMembers
 from simulations.checkers.expected.places import ExpectedPlaces
 from simulations.checkers.expected.replicas import ExpectedReplicas
 from simulations.checkers.expected.views import ExpectedViews
@@ -99,13 +100,15 @@ def load_scenario(path: Path, replicas: int | None = None) -> Scenario:
     if replicas is not None:
         values["replicas"] = replicas
     scenario = Scenario(**values)
-    scripts.verify_script(scenario.script, scenario.replicas, scenario.duration_ms, f"{path}: script")
+    machines = max([scenario.replicas, *(number + 1 for number in scripts.get_votes(scenario.script).machines)])
+    scripts.verify_script(scenario.script, machines, scenario.duration_ms, f"{path}: script")
     return scenario
 
 
 def make_world(scenario: Scenario, seed: int) -> World:
     """Return the world of a scenario and a seed, not started."""
-    return World(seed, scenario.replicas, scenario.faults, scenario.timing, scenario.load)
+    votes = scripts.get_votes(scenario.script)
+    return World(seed, scenario.replicas, scenario.faults, scenario.timing, scenario.load, votes)
 
 
 VIEWS_MAX_PER_REPLICA = 4
@@ -179,6 +182,7 @@ def _make_expected(expect: Expect, world: World) -> list[Checker]:
         ExpectedViews(expect, world.correct, parameters.f, parameters.quorum),
         ExpectedReplicas(expect, world.correct, parameters.f),
         ExpectedPlaces(expect),
+        ExpectedMembers(expect, world.correct),
         ExpectedWork(expect, world.correct, get_account_id(world.setting.chain_id, account)),
     ]
 

@@ -12,15 +12,18 @@ from simulations.acts.carry_over import CarryOver
 from simulations.acts.clients import Censor, FloodEvents, Resubmit
 from simulations.acts.lies import Lie
 from simulations.acts.links import Cut, Delay, Lose, Star
+from simulations.acts.membership import Admit, Resign, Rotate
 from simulations.acts.power import DamageLog, Kill, KillAtPoints
 from simulations.acts.sources import LyingSource
 from simulations.acts.state import FlipState
 from simulations.acts.twins import Twins
 from simulations.observations import Scripted
 from simulations.tables import ScenarioInvalid, expect_table, read_table
+from simulations.votes import Votes
 from simulations.world import World
 
 ACTS: tuple[type[Act], ...] = (
+    Admit,
     CarryOver,
     Censor,
     Cut,
@@ -33,7 +36,9 @@ ACTS: tuple[type[Act], ...] = (
     Lie,
     Lose,
     LyingSource,
+    Resign,
     Resubmit,
+    Rotate,
     Star,
     Twins,
 )
@@ -67,6 +72,15 @@ def verify_script(script: Sequence[Act], n: int, duration_ms: int, where: str) -
             raise ScenarioInvalid(
                 f"{where}: act {act.name} at {act.at_ms} ms: expected replicas below {n}, got {wrong}"
             )
+
+
+def get_votes(script: Sequence[Act]) -> Votes:
+    """Return what votes decide about the validator set."""
+    admitted = [act for act in script if isinstance(act, Admit)]
+    successors = [act.successor for act in script if isinstance(act, Rotate)]
+    return Votes(
+        tuple((act.machine, act.first_epoch, act.last_epoch) for act in admitted), tuple(sorted(successors))
+    )  # fmt: skip
 
 
 def get_faulty(script: Sequence[Act]) -> frozenset[int]:

@@ -21,11 +21,13 @@ class Votes:
     """admit: machine, first and last epoch: admitted where one of them closes, unless it is in the set or waits."""
 
     admit: tuple[tuple[int, int, int], ...] = ()
+    successors: tuple[int, ...] = ()
+    """Machines that are to go on in another's place: of no operator of their own."""
 
     @property
     def machines(self) -> tuple[int, ...]:
-        """The machines that are decided on."""
-        return tuple(sorted({machine for machine, _, _ in self.admit}))
+        """The machines that are there beside those of genesis."""
+        return tuple(sorted({*(machine for machine, _, _ in self.admit), *self.successors}))
 
     def make_registry(self, key_of: Callable[[int], SigningKey]) -> Registry:
         """Return all rules, and what votes decide before the set is changed.  Equal votes give the same one."""

@@ -10,8 +10,10 @@ from simulations.faults import CALM, Faults, draw, draw_rates
 from simulations.network import Network
 from simulations.node import Behaviour, Validator
 from simulations.observations import BlockMade, Dropped, FaultChanged, Observation, Observer
+from simulations.operators import Operators
 from simulations.schedule import Action, Schedule
 from simulations.setting import Timing, make_setting
+from simulations.votes import NO_VOTES, Votes
 from simulations.workload import Workload
 
 AUDIENCE_MS = (500, 3_000)
@@ -38,12 +40,19 @@ class World:
     """n replicas.  `observe` first, then `start`, then let time pass."""
 
     def __init__(
-        self, seed: int, n: int = 4, faults: Faults = CALM, timing: Timing = TIMING, load: Load = LOAD
+        self,
+        seed: int,
+        n: int = 4,
+        faults: Faults = CALM,
+        timing: Timing = TIMING,
+        load: Load = LOAD,
+        votes: Votes = NO_VOTES,
     ) -> None:
+        """n: the validators of genesis.  votes: what lets other machines join them; those are numbered from n on."""
         self.seed = seed
-        self.n = n
         self.schedule = Schedule(seed)
-        self.setting = make_setting(n, load.accounts + 1, timing)
+        self.setting = make_setting(n, load.accounts + 1, timing, votes)
+        self.n = n = self.setting.machines
         self.faults = draw_rates(self.schedule.stream("rates"), faults)
         self.executed: list[dict[bytes, int]] = [{} for _ in range(n)]
         """For each replica: the events that it executed, and the height."""
@@ -61,6 +70,10 @@ class World:
         if self.faults.flip_permille[1]:
             for number in self._stream.sample(range(n), self.f):
                 self.nodes[number].has_bad_disk = True
+        self._registered = [number for number in range(n) if number not in votes.successors] if votes.machines else []
+        self.operators = Operators(self.schedule, self.setting, self.nodes)
+        if self._registered:
+            self.observe(self.operators.observe)
         self.workload = Workload(self.schedule, self.setting, self.nodes, load, self.executed, self._observe)
 
     @property
@@ -120,6 +133,8 @@ class World:
             node.start()
             self._keep_up(node, f"{node.number}" if node is self.nodes[node.number] else f"{node.number} twin")
         self.workload.start()
+        if self._registered:
+            self.operators.start(self._registered)
         self._cause(self.faults.crash_gap_ms, self._crash_one)
         self._cause(self.faults.cut_gap_ms, self._cut_some)
         self._cause(self.faults.clog_gap_ms, self._clog_one)

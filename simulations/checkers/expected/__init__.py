@@ -40,6 +40,14 @@ class Expect:
     """Replicas that fetch at least so many blocks each."""
     voted_again: tuple[int, ...] = ()
     """Replicas that fetch blocks and vote for new places afterwards."""
+    members: tuple[int, ...] | None = None
+    """The validator set at the end, by number in it."""
+    members_max_min: int = 0
+    """So many are in the set at some time."""
+    other_eras_min: int = 0
+    """Frames that correct replicas get and do not take, since they are of another validator set."""
+    handover_ms_max: int = 0
+    """Between the last block of a set and the first of the next, at whoever has them first."""
     carried: tuple[int, ...] = ()
     """For each: a place that so many replicas had executed when its primary died keeps its batch in the next view."""
     nulls_min: int = 0
