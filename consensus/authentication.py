@@ -17,9 +17,12 @@ from consensus.messages import (
     Prepare,
     PreparedProof,
     PrePrepare,
+    Recall,
+    Recalled,
     Status,
     ViewChange,
     decode_view_change,
+    restore_said,
 )
 from consensus.new_view import compute_plan
 from consensus.parameters import Parameters
@@ -41,7 +44,9 @@ def verify_signed(parameters: Parameters, signed: AnySigned) -> None:
         case Status():
             if message.stable is not None:
                 verify_certificate(parameters, message.stable)
-        case PrePrepare() | Prepare() | Commit() | Checkpoint() | Body():
+        case Recalled():
+            verify_recalled(parameters, message)
+        case PrePrepare() | Prepare() | Commit() | Checkpoint() | Body() | Recall():
             pass
 
 
@@ -49,7 +54,7 @@ def verify_view_change(parameters: Parameters, message: ViewChange) -> None:
     """Section 4.4: the stable certificate, and for each prepared place its proof.  Raises InvalidMessage."""
     if message.view < 1:
         raise InvalidMessage("view", "nobody changes to view 0", message.replica)
-    low = 0
+    low = parameters.base
     if message.stable is not None:
         verify_certificate(parameters, message.stable)
         low = message.stable.seq
@@ -65,6 +70,19 @@ def verify_view_change(parameters: Parameters, message: ViewChange) -> None:
             raise InvalidMessage("prepared_view", f"prepared in view {proof.view}, not below {message.view}")
         previous = proof.seq
         verify_prepared(parameters, proof)
+
+
+def verify_recalled(parameters: Parameters, message: Recalled) -> None:
+    """Raise InvalidMessage unless all of it was signed by the replica that asked."""
+    if message.to >= parameters.n:
+        raise InvalidMessage("recalled_to", f"expected a replica below {parameters.n}, got {message.to}")
+    for said in message.said:
+        verify_vote(parameters, restore_said(message.to, said), said.signature)
+    if message.view_change is not None:
+        cited = message.view_change
+        if decode_view_change(cited.message).replica != message.to:
+            raise InvalidMessage("recalled_view_change", "a VIEW-CHANGE of another replica", message.replica)
+        verify_bytes(parameters, ViewChange, message.to, cited.message, cited.signature)
 
 
 def verify_prepared(parameters: Parameters, proof: PreparedProof) -> None:
@@ -88,7 +106,7 @@ def verify_new_view(parameters: Parameters, message: NewView) -> None:
         raise InvalidMessage("signers", f"expected distinct replicas in order, got {replicas}", message.replica)
     for view_change, cited in zip(view_changes, message.view_changes, strict=True):
         _verify_cited(parameters, message.view, view_change, cited)
-    plan = compute_plan(view_changes)
+    plan = compute_plan(view_changes, parameters.base)
     if [(each.seq, each.digest) for each in message.proposals] != plan.proposals:
         raise InvalidMessage("new_view_proposals", "O does not follow from the VIEW-CHANGEs cited", message.replica)
     for each in message.proposals:
@@ -116,5 +134,5 @@ def _verify_sender(parameters: Parameters, signed: AnySigned) -> None:
         case Checkpoint():
             if message.seq % parameters.checkpoint_interval:
                 raise InvalidMessage("checkpoint_seq", f"{message.seq} has no checkpoint", message.replica)
-        case Commit() | ViewChange() | Status() | Body():
+        case Commit() | ViewChange() | Status() | Body() | Recall() | Recalled():
             pass

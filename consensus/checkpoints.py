@@ -55,9 +55,15 @@ def on_checkpoint(state: State, signed: Signed[Checkpoint]) -> None:
         if earlier.message.digest != message.digest:
             state.accuse_once((message.replica, message.seq), earlier, signed)
         return
-    if message.seq not in state.certificates and votes.count(message.digest) >= state.quorum:
+    if message.seq in state.certificates:
+        return
+    if votes.count(message.digest) >= state.quorum:
         signatures = votes.collect(message.digest, state.quorum)
         adopt_certificate(state, Certificate(message.digest, message.seq, signatures))
+    elif votes.count_most() + state.parameters.n - len(votes.votes) < state.quorum:
+        # Correct replicas sign one header, and are a quorum: more than f are faulty, or execution is not deterministic.
+        headers = len({vote.message.digest for vote in votes.votes.values()})
+        state.halt(f"no header can be certified at {message.seq}: {len(votes.votes)} replicas signed {headers} of them")
 
 
 def adopt_certificate(state: State, certificate: Certificate) -> None:

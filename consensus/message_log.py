@@ -54,7 +54,7 @@ class MessageLog:
 
     def __init__(self, parameters: Parameters) -> None:
         self._window = parameters.window
-        self.low = 0
+        self.low = parameters.base
         """h, the sequence number of the stable checkpoint."""
         self.slots: dict[int, Slot] = {}
         self.bodies: dict[int, dict[bytes, KeptBody]] = {}

@@ -35,6 +35,8 @@ Sign = Callable[[Purpose, bytes], bytes]
 
 VIEW_CHANGE_BYTES_MAX = 512 * 1024
 UNPROVEN_MAX = 2 * WINDOW_MAX
+SAID_MAX = 3 * 2 * WINDOW_MAX + 1
+"""PRE-PREPARE, PREPARE and COMMIT for each place up to one window above the high water mark, and one CHECKPOINT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,47 @@ class Body:
     replica: U32
 
 
-Message: TypeAlias = PrePrepare | Prepare | Commit | Checkpoint | ViewChange | NewView | Status | Body
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """A replica that comes back asks what it said in this era."""
+
+    replica: U32
+
+
+class SaidKind(IntEnum):
+    """Which vote was said."""
+
+    PRE_PREPARE = 1
+    PREPARE = 2
+    COMMIT = 3
+    CHECKPOINT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A vote of the replica that asked."""
+
+    digest: Bytes32
+    kind: Annotated[int, Between(1, 4)]  # a SaidKind
+    seq: Seq
+    signature: Bytes64
+    view: View  # 0 for CHECKPOINT
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What `replica` has of the messages of `to`: votes for open places, last CHECKPOINT and VIEW-CHANGE."""
+
+    replica: U32
+    said: Annotated[tuple[Said, ...], Length(0, SAID_MAX)]
+    stable: Height  # the stable checkpoint of `replica`
+    to: U32
+    view_change: Cited | None
+
+
+Message: TypeAlias = (
+    PrePrepare | Prepare | Commit | Checkpoint | ViewChange | NewView | Status | Body | Recall | Recalled
+)  # fmt: skip
 M = TypeVar("M", bound=Message)
 M_co = TypeVar("M_co", bound=Message, covariant=True)
 
@@ -186,6 +228,8 @@ class Kind(IntEnum):
     NEW_VIEW = 6
     STATUS = 7
     BODY = 8
+    RECALL = 9
+    RECALLED = 10
 
 
 _CLASSES: dict[int, type[Message]] = {
@@ -197,6 +241,8 @@ _CLASSES: dict[int, type[Message]] = {
     Kind.NEW_VIEW: NewView,
     Kind.STATUS: Status,
     Kind.BODY: Body,
+    Kind.RECALL: Recall,
+    Kind.RECALLED: Recalled,
 }
 _KINDS = {kind: Kind(number) for number, kind in sorted(_CLASSES.items())}
 _PURPOSES: dict[type[Message], Purpose] = {
@@ -208,6 +254,8 @@ _PURPOSES: dict[type[Message], Purpose] = {
     NewView: Purpose.NEW_VIEW,
     Status: Purpose.STATUS,
     Body: Purpose.BODY,
+    Recall: Purpose.RECALL,
+    Recalled: Purpose.RECALLED,
 }
 _CARRIES_BATCH = frozenset({Kind.PRE_PREPARE, Kind.BODY})
 _HEAD_BYTES = 2 + SIGNATURE_BYTES + 4
@@ -286,6 +334,20 @@ def decode_view_change(encoded: bytes) -> ViewChange:
         raise InvalidMessage("encoding", f"in a cited VIEW-CHANGE: {error}") from error
 
 
+_SAID: dict[int, type[PrePrepare | Prepare | Commit]] = {
+    SaidKind.PRE_PREPARE: PrePrepare,
+    SaidKind.PREPARE: Prepare,
+    SaidKind.COMMIT: Commit,
+}
+
+
+def restore_said(replica: int, said: Said) -> PrePrepare | Prepare | Commit | Checkpoint:
+    """Return the vote of a replica that another one tells of."""
+    if said.kind == SaidKind.CHECKPOINT:
+        return Checkpoint(said.digest, replica, said.seq)
+    return _SAID[said.kind](said.digest, replica, said.seq, said.view)
+
+
 def _bytes_max(kind: type[Message], parameters: Parameters) -> int:
     """The longest record of a kind that these parameters allow."""
     votes = SMALL_BYTES_MAX + parameters.n * VOTE_BYTES_MAX
@@ -295,6 +357,8 @@ def _bytes_max(kind: type[Message], parameters: Parameters) -> int:
     if kind is NewView:
         proposals = parameters.window * SMALL_BYTES_MAX
         return min(SMALL_BYTES_MAX + proposals + parameters.n * (view_change + SMALL_BYTES_MAX), MESSAGE_BYTES_MAX)
+    if kind is Recalled:
+        return min(view_change, VIEW_CHANGE_BYTES_MAX) + SMALL_BYTES_MAX * (1 + 6 * parameters.window)
     if kind is Status:
         return votes + SMALL_BYTES_MAX + 10 * UNPROVEN_MAX + WINDOW_MAX * (34 + 10)
     return SMALL_BYTES_MAX

@@ -14,17 +14,18 @@ class Plan:
     proposals: list[tuple[int, bytes]]
 
 
-def compute_plan(view_changes: Sequence[ViewChange]) -> Plan:
+def compute_plan(view_changes: Sequence[ViewChange], base: int) -> Plan:
     """Section 4.4: the highest stable checkpoint; above it each place's prepared batch of the highest view, or null.
 
-    The VIEW-CHANGEs are verified.  A checkpoint certificate holds a quorum of signatures, so one of them proves itself.
+    base: the era's, where it has no stable checkpoint yet.  The VIEW-CHANGEs are verified.  A checkpoint certificate
+    holds a quorum of signatures, so one of them proves itself.
     """
     stable: Certificate | None = None
     for view_change in view_changes:
         certificate = view_change.stable
         if certificate is not None and (stable is None or certificate.seq > stable.seq):
             stable = certificate
-    low = 0 if stable is None else stable.seq
+    low = base if stable is None else stable.seq
     best: dict[int, PreparedProof] = {}
     for view_change in view_changes:
         for proof in view_change.prepared:

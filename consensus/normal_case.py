@@ -17,7 +17,7 @@ from consensus.state import State
 
 def get_next_proposal_seq(state: State) -> int | None:
     """Return the place for this primary's next batch; None when it may not propose now."""
-    if not state.in_view or not state.is_primary or state.syncing or state.halted is not None:
+    if not state.in_view or not state.is_primary or state.is_mute or state.halted is not None:
         return None
     seq = max(state.last_proposed, state.last_ordered, state.log.low) + 1
     for below in range(state.last_ordered + 1, seq):

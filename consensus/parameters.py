@@ -1,6 +1,13 @@
-"""What all replicas of a chain agree on before they start, and each node's own timeouts."""
+"""What all replicas of an era agree on before it starts, and each node's own timeouts.
 
-from dataclasses import dataclass
+An era is the time of one validator set.  Each has its own replicas, views and votes: nothing but the chain's heights
+goes on from one to the next.
+"""
+
+from dataclasses import dataclass, field
+
+from ledger.primitives.signing import Purpose
+from ledger.primitives.votes import compute_era_domain
 
 REPLICAS_MIN = 4
 REPLICAS_MAX = 100
@@ -19,6 +26,10 @@ class Parameters:
 
     chain_id: bytes  # 1..64 bytes, bound into every signature
     replicas: tuple[bytes, ...]  # 32-byte Ed25519 public keys; the index is the replica's number
+    era: int = 0
+    """How many validator sets the chain had before this one; bound into every signature but CHECKPOINT's."""
+    base: int = 0
+    """The height of the last block before the era: its first is base + 1.  0 is genesis."""
     window: int = 8
     """L of the paper: sequence numbers in (h, h + window] are voted on, h being the stable checkpoint's."""
     checkpoint_interval: int = 1
@@ -27,8 +38,11 @@ class Parameters:
     view_timeout_ms_max: int = 60_000
     retransmit_ms: int = 500
     batch_bytes_max: int = 2 * 1024 * 1024
+    era_domain: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.era < 0 or self.base < 0 or (self.era == 0) != (self.base == 0):
+            raise ValueError(f"era: expected era 0 from height 0, or a later one, got {self.era} from {self.base}")
         if not 1 <= len(self.chain_id) <= 64:
             raise ValueError(f"chain_id: expected 1 to 64 bytes, got {len(self.chain_id)}")
         if not REPLICAS_MIN <= len(self.replicas) <= REPLICAS_MAX:
@@ -47,6 +61,7 @@ class Parameters:
             )
         if not 1 <= self.view_timeout_ms <= self.view_timeout_ms_max or self.retransmit_ms < 1:
             raise ValueError("timeouts: expected 1 <= view_timeout_ms <= view_timeout_ms_max, and retransmit_ms >= 1")
+        object.__setattr__(self, "era_domain", compute_era_domain(self.chain_id, self.era))
 
     @property
     def n(self) -> int:
@@ -61,6 +76,14 @@ class Parameters:
     def quorum(self) -> int:
         """Any two quorums share a correct replica, for every n: ceil((n + f + 1) / 2)."""
         return (len(self.replicas) + self.f + 2) // 2
+
+    def domain(self, purpose: Purpose) -> bytes:
+        """Return what a signature for this purpose is bound to.
+
+        CHECKPOINT is for a height, and the header chain says whose turn that was, so that a certificate is checked
+        without knowing of eras; all else counts in its era only.
+        """
+        return self.chain_id if purpose is Purpose.CHECKPOINT else self.era_domain
 
     def primary(self, view: int) -> int:
         return view % len(self.replicas)

@@ -47,6 +47,10 @@ class VoteSet(Generic[VoteM]):
     def count(self, digest: bytes) -> int:
         return self._counts.get(digest, 0)
 
+    def count_most(self) -> int:
+        """Return how many votes the digest with most of them has."""
+        return max(self._counts.values(), default=0)
+
     def collect(self, digest: bytes, limit: int) -> tuple[Vote, ...]:
         """Return up to `limit` signatures for `digest`, in order of replica."""
         ordered = [self.votes[replica] for replica in sorted(self.votes)]
@@ -57,8 +61,8 @@ class VoteSet(Generic[VoteM]):
 def verify_certificate(parameters: Parameters, certificate: Certificate) -> None:
     """Raise InvalidMessage unless a quorum of `parameters.replicas` signed CHECKPOINT for this seq and digest."""
     seq, digest = certificate.seq, certificate.digest
-    if seq < 1 or seq % parameters.checkpoint_interval:
-        raise InvalidMessage("certificate_seq", f"sequence number {seq} has no checkpoint")
+    if seq <= parameters.base or seq % parameters.checkpoint_interval:
+        raise InvalidMessage("certificate_seq", f"sequence number {seq} has no checkpoint in era {parameters.era}")
     verify_signers(parameters, certificate.signatures, parameters.quorum)
     for vote in certificate.signatures:
         verify_vote(parameters, Checkpoint(digest, vote.replica, seq), vote.signature)
@@ -81,7 +85,8 @@ def verify_vote(parameters: Parameters, message: Message, signature: bytes) -> N
 def verify_bytes(parameters: Parameters, kind: type[Message], replica: int, encoded: bytes, signature: bytes) -> None:
     """Raise InvalidMessage unless `signature` is that of `replica` over a message of class `kind`."""
     public = parameters.replicas[replica]
-    if not _is_valid(public, parameters.chain_id, get_purpose(kind), encoded, signature):
+    purpose = get_purpose(kind)
+    if not _is_valid(public, parameters.domain(purpose), purpose, encoded, signature):
         raise InvalidMessage("signature", f"expected a {kind.__name__} signed by replica {replica}", replica)
 
 

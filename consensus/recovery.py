@@ -5,7 +5,7 @@ What was voted before the crash is set as it was, so the same place never gets a
 
 from collections.abc import Sequence
 
-from consensus import view_change
+from consensus import recall, view_change
 from consensus.effects import Broadcast
 from consensus.messages import (
     AnySigned,
@@ -33,10 +33,12 @@ def restore(
     header_digests: Sequence[tuple[int, bytes]],
 ) -> None:
     """Set `state` to what the node had made durable.  Raises ValueError for records that are not ours."""
-    assert stable is None or stable.seq <= executed_seq, "the stable checkpoint was executed here"
+    base = state.parameters.base
+    assert executed_seq >= base, f"era {state.parameters.era} begins above height {base}, got {executed_seq}"
+    assert stable is None or base < stable.seq <= executed_seq, "the stable checkpoint is the era's, and executed here"
     for seq, digest in header_digests:
         state.digests[seq] = digest
-    if executed_seq > 0:
+    if executed_seq > base:
         state.digests[executed_seq] = executed_digest
     state.last_executed = state.last_ordered = executed_seq
     if stable is not None:
@@ -67,6 +69,7 @@ def make_start_effects(state: State) -> None:
             state.broadcast(slot.pre_prepare, slot.batch)
         own: list[AnySigned | None] = [slot.prepares.votes.get(state.me), slot.commits.votes.get(state.me)]
         state.effects.extend(Broadcast(signed) for signed in own if signed is not None)
+    recall.ask(state)
     state.broadcast(make_status(state))
     state.recheck_all()
 

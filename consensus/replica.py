@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, assert_never
 
-from consensus import checkpoints, normal_case, recovery, retransmission, timers, view_change
+from consensus import checkpoints, normal_case, recall, recovery, retransmission, timers, view_change
 from consensus.effects import Effect
 from consensus.inputs import (
     BatchFetched,
@@ -31,6 +31,8 @@ from consensus.messages import (
     NewView,
     Prepare,
     PrePrepare,
+    Recall,
+    Recalled,
     Sign,
     Status,
     ViewChange,
@@ -48,6 +50,7 @@ class ReplicaStatus:
     primary: int
     in_view_change: bool
     syncing: bool
+    abstains: bool  # the others have yet to say what it said before, or know of more than it does
     halted: str | None
     low_water_mark: int
     last_ordered: int
@@ -76,16 +79,22 @@ class Replica:
         stable: Certificate | None,
         records: Sequence[bytes],
         header_digests: Sequence[tuple[int, bytes]] = (),
+        *,
+        asks: bool = True,
     ) -> Self:
         """Return the replica as it was, from what its node had made durable.
 
-        executed_seq and executed_digest: the highest block and its header's hash (0 and genesis for a new chain).
-        stable: the highest certificate known, not above executed_seq.  records: of the vote log, in order.
+        executed_seq and executed_digest: the highest block and its header's hash (the era's base for a new one).
+        stable: the highest certificate of this era that is known, not above executed_seq.
+        records: of the vote log, in order.
         header_digests: seq and header hash of blocks above `stable`, so that their checkpoints can be signed again.
+        asks: whether it votes only once the others have shown nothing of it that the log lacks, see `recall`.
         Raises ValueError for records that are not those of a vote log of this chain.
         """
         replica = cls(parameters, me, sign)
         recovery.restore(replica._state, executed_seq, executed_digest, stable, records, header_digests)
+        if asks:
+            recall.begin(replica._state)
         return replica
 
     def step(self, input: Input) -> list[Effect]:
@@ -97,9 +106,10 @@ class Replica:
             self._started = True
             recovery.make_start_effects(state)
             checkpoints.vote_checkpoints(state)
-        was_syncing = state.syncing
+        was_mute = state.is_mute
         self._handle(input)
-        self._settle(was_syncing)
+        recall.consider_end(state)
+        self._settle(was_mute)
         effects, state.effects = state.effects, []
         return effects
 
@@ -130,7 +140,7 @@ class Replica:
 
     @property
     def low_water_mark(self) -> int:
-        """h: the sequence number of the stable checkpoint, 0 for genesis."""
+        """h: the sequence number of the stable checkpoint, the era's base without one."""
         return self._state.log.low
 
     @property
@@ -142,7 +152,7 @@ class Replica:
         return self._state.stable
 
     def next_proposal_seq(self) -> int | None:
-        """Return the place for the next Propose; None when not primary, changing views, syncing, or out of window."""
+        """Return the place for the next Propose; None when it may not propose: see `normal_case`."""
         return normal_case.get_next_proposal_seq(self._state)
 
     def pending_batches(self) -> list[bytes]:
@@ -166,6 +176,7 @@ class Replica:
             primary=state.primary,
             in_view_change=not state.in_view,
             syncing=state.syncing,
+            abstains=state.recalling or state.abstains_to is not None,
             halted=state.halted,
             low_water_mark=state.log.low,
             last_ordered=state.last_ordered,
@@ -216,6 +227,10 @@ class Replica:
             view_change.on_new_view(state, signed)
         elif holds(signed, Status):
             retransmission.on_status(state, signed.message)
+        elif holds(signed, Recall):
+            recall.on_recall(state, signed.message)
+        elif holds(signed, Recalled):
+            recall.on_recalled(state, signed.message)
         elif holds(signed, Body) and received.batch is not None:
             normal_case.on_body(state, signed.message.digest, received.batch)
 
@@ -235,14 +250,14 @@ class Replica:
         elif state.view <= view <= state.view + FUTURE_VIEWS_MAX:
             state.future.add(view, received)
 
-    def _settle(self, was_syncing: bool) -> None:
+    def _settle(self, was_mute: bool) -> None:
         """Do what the input made possible: places to go on with, a view to leave or to enter, timers to set."""
         state = self._state
-        if was_syncing and not state.syncing:
+        if was_mute and not state.is_mute:
             view_change.join(state)
             view_change.consider_new_view(state)
             state.recheck_all()
-        if state.suspicion is not None and not state.syncing and state.halted is None:
+        if state.suspicion is not None and not state.is_mute and state.halted is None:
             view_change.start(state, state.view + 1)
         if state.in_view:
             for received in state.future.take(state.view):

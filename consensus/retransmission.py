@@ -3,7 +3,7 @@
 Asking is on a timer, answering on demand and a few times per tick: what a peer can make us send is bounded.
 """
 
-from consensus import checkpoints, view_change
+from consensus import checkpoints, recall, view_change
 from consensus.inputs import TimerKind
 from consensus.messages import Body, Certificate, Signed, Status, ViewChange
 from consensus.parameters import Parameters
@@ -12,8 +12,6 @@ from consensus.timers import has_open_proposal
 
 IDLE_TICKS = 8
 """Retransmission ticks between two STATUS of a replica that misses nothing it knows of."""
-REPLIES_PER_TICK_MAX = 2
-"""Answers to one replica between two of our own ticks."""
 
 
 def on_tick(state: State) -> None:
@@ -23,6 +21,7 @@ def on_tick(state: State) -> None:
     state.attempt += 1
     if not state.in_view:
         state.broadcast(state.view_changes[state.me])
+    recall.ask(state)
     view_change.follow_stranded(state)
     mark = (state.view, state.in_view, state.last_executed, state.log.low, len(get_wanted(state)))
     stalled = mark == state.mark and is_waiting(state)
@@ -83,9 +82,9 @@ def on_status(state: State, status: Status) -> None:
     if status.stable is not None:
         checkpoints.adopt_certificate(state, status.stable)
     peer = status.replica
-    if not _may_reply(state, peer) or state.halted is not None:
+    if not state.may_reply(peer) or state.halted is not None:
         return
-    stable_seq = 0 if status.stable is None else status.stable.seq
+    stable_seq = state.parameters.base if status.stable is None else status.stable.seq
     if stable_seq < state.log.low:
         state.send(peer, make_status(state))  # it holds the certificate
     _send_view(state, peer, status.view, status.in_view)
@@ -101,7 +100,7 @@ def on_status(state: State, status: Status) -> None:
 
 def on_late_view_change(state: State, message: ViewChange) -> None:
     """Help a replica that still tries to enter the view that we are in, or an older one."""
-    if state.in_view and message.view <= state.view and _may_reply(state, message.replica):
+    if state.in_view and message.view <= state.view and state.may_reply(message.replica):
         _send_view(state, message.replica, message.view, False)
 
 
@@ -139,12 +138,6 @@ def _send_votes(state: State, status: Status) -> None:
             state.send(status.replica, slot.prepares.votes[state.me])
         if state.me in slot.commits.votes:
             state.send(status.replica, slot.commits.votes[state.me])
-
-
-def _may_reply(state: State, peer: int) -> bool:
-    count = state.replies.get(peer, 0)
-    state.replies[peer] = count + 1
-    return count < REPLIES_PER_TICK_MAX and peer != state.me
 
 
 def _get_missing(state: State) -> tuple[int, ...]:

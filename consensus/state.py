@@ -25,6 +25,8 @@ from consensus.quorum import VoteSet
 
 CHECKPOINTS_KEPT_WINDOWS = 2
 """Checkpoint votes and certificates are kept for this many windows below the stable one: a late one is still wanted."""
+REPLIES_PER_TICK_MAX = 3
+"""Answers to one replica between two of our own ticks."""
 ACCUSED_MAX = 256
 """Replicas and places already reported as evidence, remembered so that each is reported once."""
 
@@ -45,8 +47,8 @@ class State:
         self.in_view = True  # False from VIEW-CHANGE to NEW-VIEW
         self.log = MessageLog(parameters)
         self.last_proposed = 0
-        self.last_ordered = 0  # Execute was emitted up to here
-        self.last_executed = 0
+        self.last_ordered = parameters.base  # Execute was emitted up to here
+        self.last_executed = parameters.base
         self.ordered: dict[int, bytes] = {}  # batch digests of ordered places above the stable checkpoint
         self.recheck: list[int] = []  # places at which something may have become possible
         self.suspicion: str | None = None  # why the primary is to be left
@@ -56,7 +58,7 @@ class State:
         self.digests: dict[int, bytes] = {}  # our own header digests
         self.checkpoints: dict[int, VoteSet[Checkpoint]] = {}
         self.certificates: dict[int, Certificate] = {}
-        self.proof_floor = 0  # certificates at and below are not asked for
+        self.proof_floor = parameters.base  # certificates at and below are not asked for
         self.ahead: Certificate | None = None  # the highest certificate above what is executed here
         self.claims: dict[int, int] = {}  # the highest checkpoint that each replica signed
         self.sync_target = 0
@@ -68,6 +70,12 @@ class State:
         self.failures = 0  # views in a row that brought nothing
         self.progressed = True  # something was ordered in this view
         self.future = FutureMessages(parameters)
+
+        # What this replica may have said and does not know of: see `recall`.
+        self.recalling = False
+        self.recalled: dict[int, int] = {}  # who has answered, and the stable checkpoint there
+        self.forgot = False
+        self.abstains_to: int | None = None  # the stable checkpoint from which on it may vote again
 
         # Timers and retransmission.
         self.oldest_request: bytes | None = None
@@ -91,15 +99,20 @@ class State:
         return self.last_executed < self.sync_target
 
     @property
+    def is_mute(self) -> bool:
+        """It votes for nothing: blocks are being fetched, or the others have yet to say what it said before."""
+        return self.syncing or self.recalling or self.abstains_to is not None
+
+    @property
     def quorum(self) -> int:
         return self.parameters.quorum
 
     @property
     def checkpoint_floor(self) -> int:
-        return self.log.low - CHECKPOINTS_KEPT_WINDOWS * self.parameters.window
+        return max(self.parameters.base, self.log.low - CHECKPOINTS_KEPT_WINDOWS * self.parameters.window)
 
     def may_vote(self, seq: int) -> bool:
-        return self.in_view and not self.syncing and self.halted is None and self.log.low < seq <= self.log.high
+        return self.in_view and not self.is_mute and self.halted is None and self.log.low < seq <= self.log.high
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
@@ -115,6 +128,12 @@ class State:
 
     def make_signed(self, message: M) -> Signed[M]:
         return make_signed(message, self.sign)
+
+    def may_reply(self, peer: int) -> bool:
+        """Tell whether a question may be answered: so many of each replica between two of our own ticks."""
+        count = self.replies.get(peer, 0)
+        self.replies[peer] = count + 1
+        return count < REPLIES_PER_TICK_MAX and peer != self.me
 
     def halt(self, reason: str) -> None:
         if self.halted is None:

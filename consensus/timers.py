@@ -17,7 +17,7 @@ def compute_timeout_ms(state: State) -> int:
 
 def update(state: State) -> None:
     """Start and stop timers so that they watch what is waited for now."""
-    waiting = state.in_view and not state.is_primary and not state.syncing and state.halted is None
+    waiting = state.in_view and not state.is_primary and not state.is_mute and state.halted is None
     request = (state.view, state.oldest_request) if waiting and state.oldest_request is not None else None
     proposal = (state.view, state.last_ordered) if waiting and has_open_proposal(state) else None
     new_view = state.view if view_change.has_left_with_quorum(state) and state.halted is None else None

@@ -57,7 +57,7 @@ def on_view_change(state: State, signed: Signed[ViewChange]) -> None:
 
 def join(state: State) -> None:
     """Section 4.5.2: follow f + 1 others to the smallest view above ours that one of them left for."""
-    while not state.syncing and state.halted is None:
+    while not state.is_mute and state.halted is None:
         views = sorted(signed.message.view for signed in state.view_changes.values())
         higher = [view for view in views if view > state.view]
         if len(higher) <= state.parameters.f:
@@ -75,7 +75,7 @@ def follow_stranded(state: State) -> None:
     near = range(state.view + 1, state.view + state.parameters.n + 1)
     views = sorted(signed.message.view for signed in state.view_changes.values() if signed.message.view in near)
     state.stranded_ticks = state.stranded_ticks + 1 if views and state.in_view else 0
-    if state.stranded_ticks >= FOLLOW_TICKS and not state.syncing:
+    if state.stranded_ticks >= FOLLOW_TICKS and not state.is_mute:
         start(state, views[0])
 
 
@@ -100,10 +100,10 @@ def has_left_with_quorum(state: State) -> bool:
 
 def consider_new_view(state: State) -> None:
     """The primary of the view begins it when a quorum has left for it."""
-    if not state.is_primary or not has_quorum(state) or state.syncing or state.halted is not None:
+    if not state.is_primary or not has_quorum(state) or state.is_mute or state.halted is not None:
         return
     cited = _get_for_view(state)[: state.quorum]
-    plan = compute_plan([signed.message for signed in cited])
+    plan = compute_plan([signed.message for signed in cited], state.parameters.base)
     proposals = tuple(
         Reproposal(digest, seq, state.make_signed(PrePrepare(digest, state.me, seq, state.view)).signature)
         for seq, digest in plan.proposals
@@ -131,7 +131,8 @@ def enter(state: State, signed: Signed[NewView]) -> None:
     state.persist(signed)
     if message.replica == state.me:
         state.broadcast(signed)
-    plan = compute_plan([decode_view_change(cited.message) for cited in message.view_changes])
+    cited = [decode_view_change(each.message) for each in message.view_changes]
+    plan = compute_plan(cited, state.parameters.base)
     install(state, signed)
     state.emit(ViewChanged(state.view, state.primary))
     if plan.stable is not None:

@@ -214,10 +214,9 @@ class Chain:
         self._undo_floor = floor
         self._lanes = executed.lanes
         self._remember(height, executed.hash, header.beat)
-        changed = header.validators_hash != self.head.header.validators_hash
+        if header.validators_hash != self.head.header.validators_hash:
+            self.validators = self._read_validators()  # before the head: who sees the head knows who goes on from it
         self.head = Head(height, executed.hash, header)
-        if changed:
-            self.validators = self._read_validators()
 
     def _read_state(self, key: bytes) -> bytes | None:
         cached = self._cached

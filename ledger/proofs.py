@@ -5,10 +5,13 @@ The file is canonical JSON and one newline, so any changed byte breaks the form 
     event, signature   the bytes that the author signed        receipt            the ledger's answer, a leaf of the log
     path               RFC 6962 inclusion path of the receipt   header             commits to the log's root and size
     certificate        a quorum of validators' signatures over the header's hash
+    handovers          for each change of the validator set up to there: the header that names the new set, the old
+    set's
+                       certificate over it, and the keys of the new one
 
 `event` and `signature` are empty for what nobody validly signed: derived events, and what was skipped as malformed.
 
-Who may sign is not in the file: it comes from the genesis that the verifier trusts.
+Who may sign comes from the genesis that the verifier trusts, and from what its validators signed since.
 """
 
 from collections.abc import Callable
@@ -28,16 +31,18 @@ from ledger.primitives.records import decode_record
 from ledger.primitives.signing import Purpose, SignatureInvalid, verify_signature
 from ledger.reading import Snapshot
 from ledger.receipts import Receipt, decode_receipt
+from ledger.service import VALIDATORS_MAX, Validators, read_era
 
-PROOF_VERSION = 1
-PROOF_BYTES_MAX = 1024 * 1024
+PROOF_VERSION = 2
+PROOF_BYTES_MAX = 4 * 1024 * 1024
+HANDOVERS_MAX = 1_024
 PATH_MAX = 65
 """No path in a log of at most 2**64 - 1 receipts is longer."""
 NOBODY = bytes(32)
 """The author in receipts of derived events and of what could not be decoded."""
 
-VerifyCertificate: TypeAlias = Callable[[int, bytes, bytes], None]
-"""(height, header hash, certificate bytes): raises ValueError unless a quorum of the genesis validators signed."""
+VerifyCertificate: TypeAlias = Callable[[Validators, int, bytes, bytes], None]
+"""(set, height, header hash, certificate bytes): raises ValueError unless a quorum of the set signed."""
 
 
 class ProofInvalid(ValueError):
@@ -56,9 +61,12 @@ class Proven:
     event_id: bytes
     receipt: Receipt
     header: Header
+    validators: Validators
+    """Those who certified the header."""
 
 
-_MEMBERS = ("certificate", "event", "header", "path", "receipt", "signature", "version")
+_MEMBERS = ("certificate", "event", "handovers", "header", "path", "receipt", "signature", "version")
+_HANDOVER_MEMBERS = ("certificate", "header", "validators")
 
 
 def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> bytes:
@@ -92,6 +100,7 @@ def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> b
     document = {
         "certificate": certificate.hex(),
         "event": "" if stored is None else stored.event.hex(),
+        "handovers": _list_handovers(snapshot, at),
         "header": header_bytes.hex(),
         "path": [node.hex() for node in merkle.inclusion_path_at(log_index, size, read_node)],
         "receipt": receipt_bytes.hex(),
@@ -99,6 +108,19 @@ def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> b
         "version": PROOF_VERSION,
     }
     return canonical_json(document) + b"\n"
+
+
+def _list_handovers(snapshot: Snapshot, height: int) -> list[dict[str, object]]:
+    """Return what shows who may certify a height.  Raises ProofUnavailable."""
+    handovers: list[dict[str, object]] = []
+    while (following := read_era(snapshot, len(handovers) + 1)) is not None and following.since <= height:
+        last = following.since - 1
+        header, certificate = snapshot.get(keyspace.header(last)), snapshot.get(keyspace.certificate(last))
+        if header is None or certificate is None:
+            raise ProofUnavailable(f"height {last}, which changed the validator set, has no certificate here")
+        keys = [key.hex() for key in following.keys]
+        handovers.append({"certificate": certificate.hex(), "header": header.hex(), "validators": keys})
+    return handovers
 
 
 def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: VerifyCertificate) -> Proven:
@@ -113,11 +135,12 @@ def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: Verify
         raise ProofInvalid(f"header or receipt: {error}") from error
     if header.chain_id != compute_chain_id(genesis):
         raise ProofInvalid("header: of another chain than the genesis")
-    if header.validators_hash != compute_validators_hash(genesis.validators):
-        raise ProofInvalid("header: names another validator set than the genesis")
+    validators = _follow_handovers(document["handovers"], genesis, verify_certificate)
+    if header.height < validators.since:
+        raise ProofInvalid(f"handovers: the last begins a set at height {validators.since}, above the header")
     try:
         certificate = _hex_bytes("certificate", document["certificate"])
-        verify_certificate(header.height, compute_header_hash(header_bytes), certificate)
+        verify_certificate(validators, header.height, compute_header_hash(header_bytes), certificate)
     except ValueError as error:
         raise ProofInvalid(f"certificate: {error}") from error
     path = [_hex_bytes("path", node) for node in document["path"]]
@@ -130,7 +153,7 @@ def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: Verify
     if not event_bytes and not signature:
         if receipt.author != NOBODY:
             raise ProofInvalid("event: missing, though the receipt names an author")
-        return Proven(None, receipt.event_id, receipt, header)
+        return Proven(None, receipt.event_id, receipt, header, validators)
     if compute_event_id(event_bytes) != receipt.event_id:
         raise ProofInvalid("event: not the one of the receipt")
     try:
@@ -138,7 +161,31 @@ def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: Verify
         verify_signature(event.key, header.chain_id, Purpose.EVENT, event_bytes, signature)
     except (EncodingError, SignatureInvalid) as error:
         raise ProofInvalid(f"event: {error}") from error
-    return Proven(event, receipt.event_id, receipt, header)
+    return Proven(event, receipt.event_id, receipt, header, validators)
+
+
+def _follow_handovers(handovers: list[Any], genesis: Genesis, verify_certificate: VerifyCertificate) -> Validators:
+    """Return the set that the last hand-over names, each certified by the set before it.  Raises ProofInvalid."""
+    validators = Validators(genesis.validators)
+    for number, handover in enumerate(handovers):
+        where = f"handovers[{number}]"
+        if type(handover) is not dict or tuple(sorted(cast("dict[str, object]", handover))) != _HANDOVER_MEMBERS:
+            raise ProofInvalid(f"{where}: expected exactly its three members")
+        parts = cast("dict[str, Any]", handover)
+        if type(parts["validators"]) is not list or len(cast("list[object]", parts["validators"])) > VALIDATORS_MAX:
+            raise ProofInvalid(f"{where}: validators: expected a list of at most {VALIDATORS_MAX} keys")
+        keys = tuple(_hex_bytes(where, key) for key in cast("list[object]", parts["validators"]))
+        header_bytes = _hex_bytes(where, parts["header"])
+        try:
+            header = decode_header(header_bytes)
+            certificate = _hex_bytes(where, parts["certificate"])
+            verify_certificate(validators, header.height, compute_header_hash(header_bytes), certificate)
+            if header.validators_hash != compute_validators_hash(keys):
+                raise ProofInvalid(f"{where}: the header names other keys")
+            validators = Validators(keys, validators.era + 1, header.height + 1)
+        except ValueError as error:
+            raise error if isinstance(error, ProofInvalid) else ProofInvalid(f"{where}: {error}") from error
+    return validators
 
 
 def _decode_document(data: bytes) -> dict[str, Any]:
@@ -150,11 +197,14 @@ def _decode_document(data: bytes) -> dict[str, Any]:
     except (orjson.JSONDecodeError, ValueError, TypeError) as error:
         raise ProofInvalid(f"expected a proof file in canonical JSON: {error}") from error
     if not is_canonical or type(document) is not dict or tuple(sorted(document)) != _MEMBERS:
-        raise ProofInvalid("expected a proof file in canonical JSON with exactly its seven members")
+        raise ProofInvalid("expected a proof file in canonical JSON with exactly its eight members")
     if type(document["version"]) is not int or document["version"] != PROOF_VERSION:
         raise ProofInvalid(f"expected proof version {PROOF_VERSION}, got {document['version']!r}")
     if type(document["path"]) is not list or len(cast("list[object]", document["path"])) > PATH_MAX:
         raise ProofInvalid(f"path: expected a list of at most {PATH_MAX} texts")
+    handovers = document["handovers"]
+    if type(handovers) is not list or len(cast("list[object]", handovers)) > HANDOVERS_MAX:
+        raise ProofInvalid(f"handovers: expected a list of at most {HANDOVERS_MAX}")
     return document
 
 

@@ -12,12 +12,14 @@ from typing import Annotated
 from consensus.messages import Certificate
 from consensus.parameters import Parameters
 from consensus.quorum import verify_certificate
+from ledger import keyspace
 from ledger.block import Header, StoredBlock, compute_event_leaf, compute_header_hash, decode_header
 from ledger.chain import Chain, Head, make_batch, read_stored_block
 from ledger.events import EventRefused
 from ledger.primitives import merkle
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import U64, Length, decode_record, encode_record
+from ledger.reading import Snapshot
 from ledger.transition import Executed
 from node.event_cache import EventCache
 from node.judgement import Proposal
@@ -58,7 +60,7 @@ def answer_range(chain: Chain, request: bytes) -> bytes:
         head = chain.head.height
         for height in range(wanted.first, min(wanted.last, wanted.first + RANGE_BLOCKS_MAX - 1, head) + 1):
             block = read_stored_block(snapshot, height)
-            if block is None:
+            if block is None or (not block.certificate and _ends_era(snapshot, height)):
                 break
             size += sum(len(item.event) + len(item.payload or b"") + 128 for item in block.items) + 2_048
             if blocks and size > RANGE_BYTES_MAX:
@@ -66,6 +68,28 @@ def answer_range(chain: Chain, request: bytes) -> bytes:
             blocks.append(block)
             certified = len(blocks) if block.certificate else certified
     return encode_record(Blocks(tuple(blocks[:certified]), head))
+
+
+def _ends_era(snapshot: Snapshot, height: int) -> bool:
+    """Tell whether another validator set begins above a height: then no later block shows that this one is right."""
+    before, header = (snapshot.get(keyspace.header(at)) for at in (height - 1, height))
+    if before is None or header is None:
+        return False
+    return decode_header(before).validators_hash != decode_header(header).validators_hash
+
+
+def split_at_era(blocks: Sequence[StoredBlock], validators_hash: bytes) -> tuple[list[StoredBlock], list[StoredBlock]]:
+    """Return the blocks up to the first that names another set than `validators_hash` for the next, and the rest.
+
+    Only the first can be verified before that block is executed.  Raises SourceFault.
+    """
+    try:
+        for place, block in enumerate(blocks):
+            if decode_header(block.header).validators_hash != validators_hash:
+                return list(blocks[: place + 1]), list(blocks[place + 1 :])
+    except EncodingError as error:
+        raise SourceFault(f"not a header: {error}") from error
+    return list(blocks), []
 
 
 def verify_block(

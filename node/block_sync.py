@@ -5,16 +5,25 @@ source that fails is left for the next one.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import trio
 
 from consensus.messages import Certificate
-from consensus.parameters import Parameters
 from ledger.block import StoredBlock
 from ledger.chain import Chain
 from ledger.primitives.records import decode_record
-from node.block_fetch import SourceFault, find_named, make_request, open_block, read_answer, read_height
+from node.block_fetch import (
+    RANGE_BLOCKS_MAX,
+    SourceFault,
+    find_named,
+    make_request,
+    open_block,
+    read_answer,
+    read_height,
+    split_at_era,
+)
+from node.eras import make_parameters
 from node.event_cache import EventCache
 from node.executor import Executor
 from p2p.errors import PeerFault, PeerUnreachable
@@ -33,7 +42,6 @@ class BlockSync:
         self,
         chain: Chain,
         executor: Executor,
-        parameters: Parameters,
         cache: EventCache,
         *,
         request: Callable[[bytes, bytes], Awaitable[bytes]],
@@ -43,7 +51,6 @@ class BlockSync:
     ) -> None:
         self._chain = chain
         self._executor = executor
-        self._parameters = parameters
         self._cache = cache
         self._request = request
         self._peers = peers
@@ -109,18 +116,30 @@ class BlockSync:
             blocks = read_answer(answer, height + 1)
             if not blocks:
                 return
-            named = find_named(self._parameters, blocks)
-            for block in blocks:
+            await self._install_all(blocks)
+            if self._chain.head.height < min(self._target, height + RANGE_BLOCKS_MAX):
+                self._count_failure(peer)  # a drip holds up as silence does: let the others go first
+                return
+
+    async def _install_all(self, blocks: Sequence[StoredBlock]) -> None:
+        """Install what each validator set certifies; who is in the next one, its last block says."""
+        while blocks := [block for block in blocks if read_height(block) > self._chain.head.height]:
+            of_set, blocks = split_at_era(blocks, self._chain.head.header.validators_hash)
+            named = find_named(make_parameters(self._chain.chain_id, self._chain.validators), of_set)
+            for block in of_set:
                 await self._install(block, named)
 
     async def _install(self, block: StoredBlock, named: Mapping[int, bytes]) -> None:
         head = self._chain.head
         if read_height(block) <= head.height:
             return  # consensus was quicker
-        fetched = open_block(self._parameters, block, head, self._cache, named)
+        fetched = open_block(
+            make_parameters(self._chain.chain_id, self._chain.validators), block, head, self._cache, named
+        )
         await trio.lowlevel.checkpoint()
+        if fetched.certificate:  # before the block: the last of an era is of no use to others without it
+            self._chain.write_certificate(fetched.height, fetched.certificate)
         if await self._executor.replay(fetched.height, fetched.proposal, fetched.header_hash) is None:
             return
         if fetched.certificate:
-            self._chain.write_certificate(fetched.height, fetched.certificate)
             self._installed(fetched.height, decode_record(Certificate, fetched.certificate))

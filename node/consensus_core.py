@@ -1,7 +1,10 @@
-"""What the driver decides, without waiting: inputs in, and what to do for them out, in the order given.
+"""What the driver decides in one era, without waiting: inputs in, and what to do for them out, in the order given.
 
 The core owns the replica and all that its decisions look at; the clocks are given.  Whoever runs it (`ConsensusDriver`
 under trio) waits, syncs the vote log, sends, and runs judging and execution beside.
+
+A block that closes an epoch may end the era, so nothing is proposed or judged above it until it is executed.  When it
+is certified too, `has_ended` says so, and whoever runs the core goes on with another one, in the next era.
 """
 
 import logging
@@ -36,14 +39,16 @@ from consensus.inputs import (
     TimerFired,
     TimerKind,
 )
-from consensus.messages import Checkpoint, decode_signed, encode_signed, holds
+from consensus.messages import Checkpoint, decode_signed, holds
 from consensus.parameters import Parameters
 from consensus.replica import Replica
 from ledger.block import BATCH_BYTES_MAX, Batch, encode_batch
 from ledger.chain import Chain
 from ledger.events import CheckedEvent
 from ledger.primitives.records import encode_record
+from ledger.service import read_era
 from node.clock import BeatClock
+from node.eras import encode_frame, split_frame
 from node.event_cache import EventCache
 from node.judgement import BatchRefused, Proposal, judge_proposal, open_proposal
 from node.mempool import Mempool
@@ -84,7 +89,10 @@ class Work:
 
 
 class ConsensusCore:
-    """Drives one replica.  Not thread-safe: one owner.  monotonic_ms is for timers, wall_ms for display times."""
+    """Drives one replica in one era.
+
+    Not thread-safe: one owner.  monotonic_ms is for timers, wall_ms for display times.
+    """
 
     def __init__(
         self,
@@ -122,16 +130,28 @@ class ConsensusCore:
         self._proposals: OrderedDict[bytes, Proposal] = OrderedDict()
         self._oldest: bytes | None = None
         self._events_since_ms: int | None = None
+        self._deferred: JudgeBatch | None = None
+        self._last_height: int | None = None
+        self._is_behind = False
+        self._asked_ms = self._monotonic_ms()
 
     def put(self, item: Input) -> None:
         """Hand over an input; our own are never dropped."""
         self._inputs.append(item)
 
     def receive(self, frame: bytes) -> bool:
-        """Take a consensus frame; tell whether it was kept.  Raises InvalidMessage, at the sender's expense."""
+        """Take a consensus frame; tell whether it gives work.  Raises InvalidMessage, at the sender's expense.
+
+        A frame of an earlier era is nobody's fault, and of no use.  One of a later era says that blocks are missing
+        here.
+        """
         if len(self._inputs) >= INPUTS_MAX:
             return False
-        signed, batch = decode_signed(frame, self._parameters)
+        era, envelope = split_frame(frame)
+        if era != self._parameters.era:
+            self._is_behind = self._is_behind or era > self._parameters.era
+            return self._is_behind
+        signed, batch = decode_signed(envelope, self._parameters)
         verify_signed(self._parameters, signed)
         if holds(signed, Checkpoint):
             self._tell_vote(signed.message, signed.signature)
@@ -147,7 +167,7 @@ class ConsensusCore:
         now = self._monotonic_ms()
         deadlines = [deadline for deadline, _ in self._timers.values()]
         deadlines.append(now + POLL_MS)
-        if self.replica.next_proposal_seq() is not None:
+        if self._find_place() is not None:
             deadlines.append(now + max(1, self._beats.next_due_ms()))
             # One that has passed waits for what is in flight: looking again at once would change nothing.
             if self._events_since_ms is not None and self._events_since_ms + self._batch_wait_ms > now:
@@ -165,13 +185,26 @@ class ConsensusCore:
         work = Work()
         for effect in effects:
             self._carry_out(effect, work)
+        if self._deferred is not None and not self._closes_epoch(self._list_flying()):
+            deferred, self._deferred = self._deferred, None
+            work.judge.append(deferred)
+        self._ask_when_behind(work)
         return work
 
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the last block of this era is executed and certified: the next era has begun."""
+        last, stable = self._find_last_height(), self.replica.stable_certificate
+        return last is not None and stable is not None and stable.seq >= last
+
     def judge(self, judge: JudgeBatch) -> BatchJudged | None:
-        """Answer whether this node votes for a first proposal; None when its place was decided meanwhile."""
-        if judge.seq <= self._chain.head.height:
+        """Answer whether this node votes for a first proposal; None when its place was decided meanwhile, or waits."""
+        if judge.seq <= self._chain.head.height or self._find_last_height() is not None:
             return None  # executed or fetched since: its nonces are used, and that is nobody's fault
-        flying = [self._open(batch) for batch in self.replica.pending_batches()]
+        flying = self._list_flying()
+        if self._closes_epoch(flying):
+            self._deferred = judge
+            return None
         beats_flying = sum(
             1 for each in flying if each.batch is not None and each.batch.beat and each.batch.height < judge.seq
         )
@@ -219,8 +252,9 @@ class ConsensusCore:
 
     def _watch_oldest(self) -> list[Effect]:
         beat = self._chain.head.header.beat
-        oldest = self._mempool.oldest(self._chain.store, beat)
-        if self._beats.is_overdue(BEATS_MISSED_MAX if oldest is not None else 1):
+        is_over = self._find_last_height() is not None
+        oldest = None if is_over else self._mempool.oldest(self._chain.store, beat)
+        if not is_over and self._beats.is_overdue(BEATS_MISSED_MAX if oldest is not None else 1):
             oldest = b"beat" + (beat + 1).to_bytes(8, "big")  # a primary owes beats too, and most of all when idle
         if oldest == self._oldest:
             return []
@@ -231,15 +265,54 @@ class ConsensusCore:
 
     def _propose(self) -> list[Effect]:
         effects: list[Effect] = []
-        while not self.halted and (seq := self.replica.next_proposal_seq()) is not None:
-            pending = [self._open(batch) for batch in self.replica.pending_batches()]
-            batch = self._make_batch(seq, pending)
+        while (seq := self._find_place()) is not None:
+            batch = self._make_batch(seq, self._list_flying())
             if batch is None:
                 break
             effects.extend(self.replica.step(Propose(batch)))
             if self.replica.next_proposal_seq() == seq:
                 break
         return effects
+
+    def _find_place(self) -> int | None:
+        """Return the place that this node may propose a batch for, if any."""
+        if self.halted or self._find_last_height() is not None:
+            return None
+        seq = self.replica.next_proposal_seq()
+        return None if seq is None or self._closes_epoch(self._list_flying()) else seq
+
+    def _list_flying(self) -> list[Proposal]:
+        """Return what was accepted here and is not known to be executed, in order of place."""
+        return [self._open(batch) for batch in self.replica.pending_batches()]
+
+    # Eras.
+
+    def _closes_epoch(self, flying: list[Proposal]) -> bool:
+        """Tell whether one of these, once it is executed, closes an epoch: who orders the places above is open."""
+        head, epoch_beats = self._chain.head, self._chain.genesis.epoch_beats
+        beat = head.header.beat
+        for proposal in flying:
+            if proposal.batch is not None and proposal.batch.height > head.height and proposal.batch.beat:
+                beat += 1
+                if beat % epoch_beats == 0:
+                    return True
+        return False
+
+    def _find_last_height(self) -> int | None:
+        """Return the last height of this era once it is executed; None while nothing says that the era ends."""
+        era = self._parameters.era
+        if self._last_height is None and self._chain.validators.era > era:
+            following = read_era(self._chain.store, era + 1)
+            assert following is not None, f"era {era + 1} has begun"
+            self._last_height = following.since - 1
+        return self._last_height
+
+    def _ask_when_behind(self, work: Work) -> None:
+        """Frames of a later era can't be read, but blocks can be fetched; whoever lies costs a request now and then."""
+        now = self._monotonic_ms()
+        if self._is_behind and now - self._asked_ms >= self._parameters.retransmit_ms:
+            self._is_behind, self._asked_ms = False, now
+            work.fetch_to.append(self._chain.head.height + 1)
 
     def _make_batch(self, seq: int, pending: list[Proposal]) -> bytes | None:
         beat_flying = any(proposal.batch is not None and proposal.batch.beat for proposal in pending)
@@ -293,9 +366,9 @@ class ConsensusCore:
             case Broadcast(signed, batch):
                 if holds(signed, Checkpoint):
                     self._tell_vote(signed.message, signed.signature)
-                work.outgoing.append(Outgoing(None, encode_signed(signed, batch)))
+                work.outgoing.append(Outgoing(None, encode_frame(self._parameters.era, signed, batch)))
             case Send(replica, signed, batch):
-                work.outgoing.append(Outgoing(replica, encode_signed(signed, batch)))
+                work.outgoing.append(Outgoing(replica, encode_frame(self._parameters.era, signed, batch)))
             case JudgeBatch():
                 work.judge.append(effect)
             case Execute():

@@ -1,4 +1,4 @@
-"""The driver: waits, and carries out what the core decides, in the order given.
+"""The driver of an era: waits, and carries out what the core decides, in the order given.
 
 One task owns the core.  Votes are durable before they are sent: all records that a round of inputs gave are synced
 once, and only then its messages leave.  Execution and judging run beside it and come back as inputs.
@@ -26,7 +26,7 @@ RequestSync = Callable[[int], None]
 
 
 class ConsensusDriver:
-    """Runs one replica.  `send(replica, frame)` queues a frame for another validator and never waits."""
+    """Runs one replica, in one era.  `send(replica, frame)` queues a frame for another validator and never waits."""
 
     def __init__(
         self,
@@ -89,8 +89,8 @@ class ConsensusDriver:
         self._core.put(item)
         self._wake.set()
 
-    def receive(self, replica: int, frame: bytes) -> None:
-        """Take a consensus frame that replica's link carried.  Raises InvalidMessage, at that peer's expense."""
+    def receive(self, frame: bytes) -> None:
+        """Take a consensus frame of a validator.  Raises InvalidMessage, at that peer's expense."""
         if self._core.receive(frame):
             self._wake.set()
 
@@ -99,15 +99,17 @@ class ConsensusDriver:
         self._wake.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Drive the replica until cancelled."""
+        """Drive the replica until its era has ended; then the certificate that ended it is durable."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._judge_proposals)
             nursery.start_soon(self._execute_batches)
             self.put(Started())
             task_status.started()
-            while True:
+            while not self._core.has_ended:
                 await self._wait_for_work()
                 await self._carry_out(self._core.advance())
+            await trio.to_thread.run_sync(self._core.make_certificate_durable)
+            nursery.cancel_scope.cancel()
 
     async def _wait_for_work(self) -> None:
         if self._core.inputs_waiting:

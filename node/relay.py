@@ -2,7 +2,8 @@
 
 An event that was accepted here is written down before the client is told so, sent to all validators, and sent again
 until it is executed, so that neither a kill, nor a lost frame, nor a faulty primary can lose it.  An event that came
-from a peer is not sent on: its sender does that.
+from a peer is not sent on at once: its sender does that.  But the oldest one, which the request timer watches, is sent
+on when it has waited for a while: a liar may have told everyone of it but the primary, who would be suspected for it.
 """
 
 import logging
@@ -28,6 +29,9 @@ GATHER_MS = 2
 """Frames of events leave at most this often."""
 RESEND_AFTER_MS = 1_000
 RESEND_EVENTS_MAX = 256
+FORWARD_AFTER_MS = 500
+"""How long the oldest event waits here before it is sent on; well below a view's timeout."""
+LOOK_MS = 250
 OWN_EVENTS_MAX = 20_000
 EVENTS_PER_BREATH = 16
 
@@ -60,6 +64,9 @@ class Relay:
         self._outbox: list[bytes] = []
         self._wake = trio.Event()
         self._own: OrderedDict[bytes, int] = OrderedDict()  # event id -> when it was last sent
+        self._oldest: bytes | None = None
+        self._oldest_since = 0
+        self._looked_at = 0
 
     def submit(self, events: Sequence[SignedEvent]) -> list[Answer]:
         """Take a client's events; each gets a definite answer, in the order given."""
@@ -142,9 +149,10 @@ class Relay:
         while True:
             self._wake = trio.Event()
             if not self._outbox:
-                with trio.move_on_after(RESEND_AFTER_MS / 1000):
+                with trio.move_on_after(LOOK_MS / 1000):
                     await self._wake.wait()
             self._resend()
+            self._forward_oldest()
             self._flush()
             # One event alone leaves at once; under load many share a frame, which costs each peer far less.
             await trio.sleep(GATHER_MS / 1000)
@@ -168,6 +176,21 @@ class Relay:
                 continue
             self._own[event_id] = now
             self._own.move_to_end(event_id)
+            self._outbox.append(encode_signed_event(checked.signed))
+
+    def _forward_oldest(self) -> None:
+        """One event at a time, so that a full mempool makes no storm; events of our own are sent again anyway."""
+        now = self._clock()
+        if now - self._looked_at < LOOK_MS:
+            return
+        self._looked_at = now
+        oldest = self._mempool.oldest(self._chain.store, self._chain.head.header.beat)
+        if oldest != self._oldest:
+            self._oldest, self._oldest_since = oldest, now
+        elif oldest is not None and oldest not in self._own and now - self._oldest_since >= FORWARD_AFTER_MS:
+            checked = self._mempool.get(oldest)
+            assert checked is not None, "the oldest waits"
+            self._oldest_since = now
             self._outbox.append(encode_signed_event(checked.signed))
 
     def _flush(self) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from consensus.messages import Certificate
-from consensus.parameters import Parameters
 from consensus.quorum import verify_certificate
 from ledger import keyspace
 from ledger.block import StoredEvent, compute_header_hash, decode_header
@@ -15,6 +14,7 @@ from ledger.genesis import Genesis
 from ledger.primitives.records import decode_record
 from ledger.registry import Registry
 from ledger.store import Store
+from node.eras import make_parameters
 
 Progress = Callable[[int, int], None]
 
@@ -37,19 +37,19 @@ class Replayed:
 
 
 def replay_chain(
-    store: Store, genesis: Genesis, registry: Registry, parameters: Parameters, progress: Progress = lambda at, of: None
+    store: Store, genesis: Genesis, registry: Registry, progress: Progress = lambda at, of: None
 ) -> Replayed:
     """Execute everything in `store` again, in a store of its own.  Raises ReplayFailed and StoreDamaged."""
     chain = Chain(store, genesis, registry)
     with tempfile.TemporaryDirectory(prefix="atlas-replay-") as folder:
         copy_store = Store(Path(folder))
         try:
-            return _replay(chain, Chain(copy_store, genesis, registry), parameters, progress)
+            return _replay(chain, Chain(copy_store, genesis, registry), progress)
         finally:
             copy_store.close()
 
 
-def _replay(chain: Chain, copy: Chain, parameters: Parameters, progress: Progress) -> Replayed:
+def _replay(chain: Chain, copy: Chain, progress: Progress) -> Replayed:
     certificates = payloads_missing = 0
     head = chain.head.height
     with chain.store.snapshot() as snapshot:
@@ -64,7 +64,7 @@ def _replay(chain: Chain, copy: Chain, parameters: Parameters, progress: Progres
                 if (certificate.seq, certificate.digest) != (height, expected):
                     raise ReplayFailed(f"height {height}: the certificate is for another block")
                 try:
-                    verify_certificate(parameters, certificate)
+                    verify_certificate(make_parameters(chain.chain_id, copy.validators), certificate)
                 except ValueError as error:
                     raise ReplayFailed(f"height {height}: the certificate does not verify: {error}") from error
                 certificates += 1

@@ -5,6 +5,7 @@ votes         the signatures over the first block of each beat, taken from the r
 challenges    a few nodes in each beat, over `node.challenges`
 attestations  of the last epoch, early in the next, and again where they did not reach the ledger
 evidence      two votes of a validator that contradict each other, until the ledger has them
+readiness     of this node, once in each epoch, while it is admitted to the validator set and not in it yet
 
 Events are signed with the node's key: it is the root key of the operator's account, or an app key of it with the scope
 "nodes".  Counts are kept in memory: a restart forgets the challenges of the running epoch.
@@ -21,10 +22,11 @@ from ledger.authoring import Reference, make_event, sign_event
 from ledger.chain import Chain
 from ledger.events import EventType, SignedEvent
 from ledger.identity import read_nonce
+from ledger.membership import ADMIT, find_change
 from ledger.nodes import VALIDATOR, Node, find_current, list_nodes, read_node
 from ledger.primitives.checkpoint import Checkpoint
-from ledger.primitives.signing import SigningKey
-from ledger.service import read_service, read_signers, read_validators
+from ledger.primitives.signing import Purpose, SigningKey
+from ledger.service import read_service, read_signers
 from ledger.telemetry import (
     CHALLENGES_MAX,
     NODES_ATTESTED_MAX,
@@ -36,6 +38,7 @@ from ledger.telemetry import (
     read_attestations,
 )
 from ledger.transition import Executed
+from ledger.validators import ValidatorReady, readiness_message
 from node.challenges import Challenge, encode_challenge, is_right_answer
 from node.evidence_book import EvidenceBook
 from node.mempool import Accepted, Answer
@@ -65,7 +68,6 @@ class Reporter:
         self,
         chain: Chain,
         key: SigningKey,
-        me: int,
         *,
         submit: Callable[[Sequence[SignedEvent]], list[Answer]],
         is_waiting: Callable[[bytes], bool],
@@ -75,7 +77,6 @@ class Reporter:
     ) -> None:
         self._chain = chain
         self._key = key
-        self._me = me
         self._submit = submit
         self._is_waiting = is_waiting
         self._request = request
@@ -87,6 +88,7 @@ class Reporter:
         self._counts: dict[int, dict[bytes, list[int]]] = {}  # epoch -> node -> answered, asked
         self._last: tuple[bytes, int] | None = None  # id and nonce of our last event
         self._attested: bytes | None = None  # id of our last attestation
+        self._readiness: bytes | None = None  # id of our last event that says that we are ready
         self._to_report, self._beats = trio.open_memory_channel[tuple[int, int]](1)  # beat, its first height
 
     # From the driver and the executor, in the trio thread.
@@ -119,22 +121,39 @@ class Reporter:
         """Report until cancelled."""
         task_status.started()
         async for beat, height in self._beats:
-            if self._own_node() is None:
+            turn = self._find_turn(beat)
+            if turn is None:
+                self._report_readiness()
+            if self._own_node() is None or turn is None:
                 continue
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._challenge_nodes, beat)
-                await trio.sleep(self._delay_s(beat))
+                await trio.sleep(self._delay_s(turn))
                 self._report_votes(beat, height)
                 self._report_evidence()
-                if beat % ATTEST_EVERY_BEATS == self._me % ATTEST_EVERY_BEATS:
+                if turn % ATTEST_EVERY_BEATS == 0:
                     self._attest()
 
-    def _delay_s(self, beat: int) -> float:
+    def _report_readiness(self) -> None:
+        """Say, once in each epoch, that this node follows the chain, where a vote admitted it to the validator set."""
+        head, key = self._chain.head, self._key.public
+        own, change = read_node(self._chain.store, key), find_change(self._chain.store, key)
+        if own is None or change is None or change.kind != ADMIT or change.ready_epoch == head.header.epoch:
+            return
+        if self._readiness is not None and self._is_waiting(self._readiness):
+            return
+        proof = self._key.sign(self._chain.chain_id, Purpose.NODE_READY, readiness_message(head.hash))
+        reference = Reference(head.height, head.hash, head.header.beat)
+        self._readiness = self._send("infra.ValidatorReady", ValidatorReady(key, proof), own, reference)
+
+    def _find_turn(self, beat: int) -> int | None:
+        """Return how many validators come before this one in a beat; None when it is not in the set."""
+        keys = self._chain.validators.keys
+        return (keys.index(self._key.public) - beat) % len(keys) if self._key.public in keys else None
+
+    def _delay_s(self, turn: int) -> float:
         """Signatures take a moment to come; then validators take turns, in an order that changes with the beat."""
-        genesis = self._chain.genesis
-        count = len(genesis.validators)
-        turn = (self._me - beat) % count
-        return genesis.beat_ms * (1 / 4 + turn / (2 * count)) / 1000
+        return self._chain.genesis.beat_ms * (1 / 4 + turn / (2 * len(self._chain.validators.keys))) / 1000
 
     def _own_node(self) -> Node | None:
         node = read_node(self._chain.store, self._key.public)
@@ -144,9 +163,10 @@ class Reporter:
     def _report_votes(self, beat: int, height: int) -> None:
         store = self._chain.store
         header, own, known = self._chain.head.header, self._own_node(), self._chain.references(height)
-        service, validators = read_service(store, header.epoch), read_validators(store)
-        if own is None or known is None or service is None or validators is None or beat < service.first_beat:
+        service = read_service(store, header.epoch)
+        if own is None or known is None or service is None or beat < service.first_beat:
             return
+        validators = self._chain.validators
         if height < validators.since:
             return  # the block that changed the set is certified by the one before; it counts for nobody
         signers = read_signers(store, service, beat)

@@ -15,16 +15,14 @@ import trio
 from client_api.server import ApiServer
 from client_api.services import NodeStatus, PeerStatus
 
-from consensus.effects import Evidence
 from consensus.errors import InvalidMessage
-from consensus.inputs import Installed
 from consensus.messages import Certificate
 from ledger.chain import Chain
 from ledger.events import SIGNED_EVENT_BYTES_MAX
 from ledger.genesis import Genesis, decode_genesis_file
 from ledger.policies import read_policies
 from ledger.primitives.encoding import EncodingError
-from ledger.primitives.signing import Purpose, SigningKey
+from ledger.primitives.signing import SigningKey
 from ledger.store import Store
 from ledger.transition import Executed
 from node.block_fetch import answer_range
@@ -32,17 +30,15 @@ from node.block_sync import BlockSync
 from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
 from node.clock import BeatClock, monotonic_ms
 from node.config import Config, ConfigInvalid, parse_peers
-from node.consensus_driver import ConsensusDriver
+from node.eras import choose_validators
 from node.event_cache import EventCache
-from node.evidence_book import EvidenceBook
 from node.integrity import EXECUTION, RULES, STATE, Integrity, WatchedExecutor
 from node.mempool import Mempool
 from node.modules import make_registry, verify_safety_model
 from node.relay import Relay, SubmissionMalformed
-from node.replica import make_parameters, recover_replica
-from node.reporter import Reporter
 from node.services import Services
 from node.submission_log import SubmissionLog
+from node.validator import Validator, get_votes_path, open_own_vote_log
 from node.vote_log import VoteLog
 from p2p.errors import PeerFault
 from p2p.handshake import Role
@@ -55,6 +51,7 @@ from p2p.wire import FrameKind
 logger = logging.getLogger(__name__)
 
 BLOCKS_REQUEST = "blocks"
+VALIDATOR = "validator"
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while another waits: the API's thread must not hold up consensus."""
 COLLECTION_THRESHOLDS = (50_000, 20, 50)
@@ -112,16 +109,6 @@ class Node:
         self._advanced_ms = monotonic_ms()
         self._certified_height = 0
         self._reports: tuple[PeerReport, ...] = ()
-        self.parameters = make_parameters(chain.genesis, chain.chain_id, config)
-        self._validators = chain.genesis.validators
-        self.me = self._validators.index(self._key.public) if self._key.public in self._validators else None
-        is_validator = config.node.role == "validator"
-        if is_validator and self.me is None:
-            raise ConfigInvalid(
-                f"{config_path}: node.role: this node's key {self._key.public.hex()} is not among the genesis' "
-                "validators; "
-                'use role = "observer" or another key'
-            )
         self.cache = EventCache(chain.registry, chain.chain_id)
         self.mempool = Mempool()
         self.beats = BeatClock(chain.genesis.beat_ms)
@@ -130,7 +117,7 @@ class Node:
         self.network = Network(
             seed,
             chain.chain_id,
-            Role.VALIDATOR if is_validator else Role.OBSERVER,
+            self._find_role(),
             config.p2p.port,
             config.p2p.host,
             tuple(PeerAddress(peer.public_key, peer.host, peer.port) for peer in peers),
@@ -144,14 +131,12 @@ class Node:
         self.sync = BlockSync(
             chain,
             self.executor,
-            self.parameters,
             self.cache,
             request=lambda peer, body: self.network.request(peer, BLOCKS_REQUEST, body),
             peers=self._sources,
             blame=lambda peer, fault: self.network.penalize(peer, PeerFault("bad_blocks", 20, str(fault))),
             installed=self._on_installed,
         )
-        self.driver: ConsensusDriver | None = None
         self.relay = Relay(
             chain,
             self.mempool,
@@ -160,62 +145,39 @@ class Node:
             events_arrived=self._events_arrived,
             log=submissions,
         )
-        self.reporter: Reporter | None = None
-        if is_validator and integrity.alert is None:
-            assert self.me is not None
-            assert vote_log is not None
-            self._evidence = EvidenceBook(config.data_folder / "evidence")
-            self.reporter = self._make_reporter(self.me)
-            self.driver = self._make_driver(self.me, vote_log, self.reporter)
+        self.validator: Validator | None = None
+        if config.node.role == VALIDATOR and integrity.alert is None:
+            self.validator = self._make_validator(vote_log)
         self.services = Services(
             chain, self.mempool, self.relay, trio.lowlevel.current_trio_token(), self.status, lambda: integrity.alert
         )  # fmt: skip
         self.executor.listen(self._on_executed)
 
-    def _make_reporter(self, me: int) -> Reporter:
+    def _make_validator(self, vote_log: VoteLog | None) -> Validator:
         async def request(peer: bytes, body: bytes, timeout_s: float) -> bytes:
             return await self.network.request(peer, CHALLENGE_REQUEST, body, timeout_s, CHALLENGE_BYTES_MAX)
 
-        reporter = Reporter(
-            self.chain,
+        return Validator(
+            self.config,
             self._key,
-            me,
-            submit=self.relay.submit,
-            is_waiting=lambda event_id: event_id in self.mempool,
-            request=request,
-            connected=self.network.connected,
-            evidence=self._evidence,
-        )
-        self.executor.listen(reporter.saw_block)
-        return reporter
-
-    def _make_driver(self, me: int, vote_log: VoteLog, reporter: Reporter) -> ConsensusDriver:
-        chain = self.chain
-
-        def sign(purpose: Purpose, message: bytes) -> bytes:
-            return self._key.sign(chain.chain_id, purpose, message)
-
-        replica = recover_replica(self.parameters, me, sign, chain, vote_log.records)
-        if replica.stable_certificate is not None:
-            self._certified_height = replica.stable_certificate.seq
-        return ConsensusDriver(
-            replica,
-            self.parameters,
-            me,
-            chain=chain,
+            vote_log,
+            chain=self.chain,
             executor=self.executor,
             mempool=self.mempool,
             cache=self.cache,
             beats=self.beats,
-            vote_log=vote_log,
-            send=lambda to, frame: self.network.send(self._validators[to], FrameKind.CONSENSUS, frame),
+            relay=self.relay,
+            send=lambda key, frame: self.network.send(key, FrameKind.CONSENSUS, frame),
+            request=request,
+            connected=self.network.connected,
             request_sync=self.sync.want,
             on_stable=self._on_stable,
-            on_vote=reporter.saw_vote,
-            on_evidence=lambda found: self._keep_evidence(found),
-            events_max=self.config.consensus.batch_events_max,
-            batch_wait_ms=self.config.consensus.batch_wait_ms,
         )
+
+    def _find_role(self) -> Role:
+        """Return what this node is to its peers, as far as it knows."""
+        is_validator = self.config.node.role == VALIDATOR and self._key.public in self.chain.validators.keys
+        return Role.VALIDATOR if is_validator else Role.OBSERVER
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop` is set; ready when the API answers."""
@@ -249,10 +211,8 @@ class Node:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.relay.run)
             nursery.start_soon(self.sync.run)
-            if self.driver is not None:
-                await nursery.start(self.driver.run)
-            if self.reporter is not None:
-                nursery.start_soon(self.reporter.run)
+            if self.validator is not None:
+                await nursery.start(self.validator.run)
             task_status.started()
             await self.integrity.wait_raised()
             nursery.cancel_scope.cancel()
@@ -271,24 +231,19 @@ class Node:
         self.relay.forget([*done, *(event_id for event_id, _ in lost)])
         self.services.tell_block(executed)
         self.services.tell_lost(lost)
+        self.network.role = self._find_role()
 
     def _on_stable(self, height: int) -> None:
         self._certified_height = max(self._certified_height, height)
-        observers = [key for key in self.network.connected() if key not in self._validators]
+        validators = choose_validators(self.chain).keys
+        observers = [key for key in self.network.connected() if key not in validators]
         if observers:
             self.network.broadcast(FrameKind.ANNOUNCEMENT, height.to_bytes(8, "big"), observers)
 
-    def _keep_evidence(self, found: Evidence) -> None:
-        body = self._evidence.keep(found, self.chain.validators)
-        if body is not None:
-            logger.error(
-                "validator %s signed two votes that contradict each other (%s)", body.key.hex()[:16], body.kind
-            )
-
     def _on_installed(self, height: int, certificate: Certificate) -> None:
         self._certified_height = max(self._certified_height, height)
-        if self.driver is not None:
-            self.driver.put(Installed(height, certificate))
+        if self.validator is not None:
+            self.validator.put_installed(height, certificate)
 
     def _on_peer(self, event: PeerEvent) -> None:
         logger.info("peer %s %s", event.public_key.hex()[:16], "connected" if event.up else "gone")
@@ -296,22 +251,24 @@ class Node:
             self._consider_height(event.height)
 
     def _events_arrived(self) -> None:
-        if self.driver is not None:
-            self.driver.events_arrived()
+        if self.validator is not None:
+            self.validator.events_arrived()
 
     def _broadcast_events(self, frame: bytes) -> None:
-        self.network.broadcast(FrameKind.SUBMISSION, frame, self._validators)
+        self.network.broadcast(FrameKind.SUBMISSION, frame, self.chain.validators.keys)
 
     def _consider_height(self, height: int) -> None:
         lag = height - self.chain.head.height
-        if self.driver is None or lag > VALIDATOR_LAG_BLOCKS:
+        follows = self.validator is None or self.validator.driver is None
+        if follows or lag > VALIDATOR_LAG_BLOCKS:
             self.sync.want(height)
 
     async def _watch_peers(self) -> None:
         """Peers tell their height with each heartbeat; fall behind, and fetch."""
         while True:
-            if self.driver is not None and self.driver.halted is not None:  # a quorum signed what we do not have
-                self.integrity.raise_alert(EXECUTION, self.driver.halted, self.chain.head.header)
+            halted = None if self.validator is None else self.validator.halted
+            if halted is not None:  # a quorum signed what we do not have
+                self.integrity.raise_alert(EXECUTION, halted, self.chain.head.header)
             self._reports = self.network.peer_report()
             if self._reports:
                 self._consider_height(max(report.height for report in self._reports))
@@ -320,7 +277,7 @@ class Node:
     # Peers.
 
     def _admits(self, public_key: bytes, role: Role) -> bool:
-        return role is not Role.VALIDATOR or public_key in self._validators
+        return role is not Role.VALIDATOR or public_key in self.chain.validators.keys
 
     def _sources(self) -> list[bytes]:
         reports = self.network.peer_report()
@@ -345,12 +302,10 @@ class Node:
             return
         match frame.kind:
             case FrameKind.CONSENSUS:
-                if self.driver is None:
+                if self.validator is None:
                     return
-                if frame.public_key not in self._validators:
-                    raise PeerFault("not_a_validator", 20, "expected consensus messages from validators only")
                 try:
-                    self.driver.receive(self._validators.index(frame.public_key), frame.body)
+                    self.validator.receive(frame.public_key, frame.body)
                 except (InvalidMessage, EncodingError) as error:
                     raise PeerFault("consensus_message_invalid", 20, str(error)) from error
             case FrameKind.SUBMISSION:
@@ -369,14 +324,16 @@ class Node:
 
     def status(self) -> NodeStatus:
         """Return the state of the node; callable from any thread."""
-        replica = None if self.driver is None else self.driver.replica
+        validator = self.validator
+        driver = None if validator is None else validator.driver
+        replica = None if driver is None else driver.replica
         head = self.chain.head
         return NodeStatus(
             name=self.config.node.name,
             role=self.config.node.role,
             version=metadata.version("atlas-node"),
             public_key=self._key.public,
-            replica=self.me if replica is not None else None,
+            replica=None if validator is None else validator.me,
             view=None if replica is None else replica.view,
             primary=None if replica is None else replica.primary,
             in_view_change=False if replica is None else replica.in_view_change,
@@ -407,7 +364,7 @@ class Node:
     def _why_halted(self) -> str | None:
         if self.integrity.alert is not None:
             return f"{self.integrity.alert.code}: {self.integrity.alert.why}"
-        return None if self.driver is None else self.driver.halted
+        return None if self.validator is None else self.validator.halted
 
 
 async def run_node(
@@ -443,18 +400,21 @@ async def run_node(
         # A damaged state says more than other rules: then nothing is read from it.
         for what, why in sorted(faults, key=lambda fault: fault[0] != STATE)[:1]:
             integrity.raise_alert(what, why, chain.head.header)
-        if config.node.role == "validator" and not faults:
-            log = VoteLog.open(data / "votes.log", chain.chain_id)
+        if config.node.role == VALIDATOR and not faults:
+            log = open_own_vote_log(chain, get_votes_path(config), SigningKey(seed).public)
         return chain, log
 
     chain, vote_log = await trio.to_thread.run_sync(open_chain)
     submissions = SubmissionLog(data / "submissions.log", SIGNED_EVENT_BYTES_MAX)
+    node: Node | None = None
     try:
         node = Node(config, config_path, seed, chain, vote_log, submissions, integrity)
         await node.run(stop, task_status=task_status)
     finally:
         submissions.close()
-        if vote_log is not None:
+        if node is not None and node.validator is not None:
+            node.validator.close()
+        elif vote_log is not None:
             vote_log.close()
         chain.store.close()
         logger.info("node %s stopped at height %d", config.node.name, chain.head.height)

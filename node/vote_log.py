@@ -1,8 +1,8 @@
 """The vote log: what consensus must not forget, in one append-only file.
 
-Header: magic, format version, length of the chain id, chain id, CRC-32 of all that.  Then frames, one for each `sync`:
-marker, length, CRC-32, and the records appended since the last one, each with its length.  The CRC covers the chain id
-too.
+Header: magic, format version, era (4 bytes), length of the chain id, chain id, CRC-32 of all that.  Then frames, one
+for each `sync`: marker, length, CRC-32, and the records appended since the last one, each with its length.  The CRC
+covers the chain id too.
 
 A frame is written and synced before the next begins, so after a crash only the last one can be incomplete: a bad frame
 at the end is cut off, as nothing in it was acted on; a bad frame with a good one behind it is damage, and refused.
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 MAGIC = b"ATLASVOT"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MARKER = b"\xf5VOT"
 RECORD_BYTES_MAX = 8 * 1024 * 1024
 REWRITE_AFTER_BYTES = 8 * 1024 * 1024
@@ -102,8 +102,10 @@ class DiskFile:
 class VoteLog:
     """An open log.  `append` is buffered; after `sync` it is durable.  One owner; blocking calls of its file."""
 
-    def __init__(self, file: LogFile, chain_id: bytes, size_bytes: int, records: Sequence[bytes]) -> None:
+    def __init__(self, file: LogFile, chain_id: bytes, era: int, size_bytes: int, records: Sequence[bytes]) -> None:
         """For `open`."""
+        self.era = era
+        """Whose votes it holds; those of other validator sets are of no use any more."""
         self.records = tuple(records)
         """What the file held when it was opened, in order."""
         self.size_bytes = size_bytes
@@ -113,21 +115,31 @@ class VoteLog:
         self._pending: list[bytes] = []
 
     @classmethod
-    def open(cls, path: Path, chain_id: bytes) -> Self:
+    def open(cls, path: Path, chain_id: bytes, era: int = 0) -> Self:
         """Open the log at `path`, or make an empty one; cut off a torn tail.  Raises VoteLogCorrupt and OSError."""
-        return cls.recover(DiskFile(path), chain_id)
+        return cls.recover(DiskFile(path), chain_id, era)
 
     @classmethod
-    def recover(cls, file: LogFile, chain_id: bytes) -> Self:
-        """The same on any file.  Raises VoteLogCorrupt, and what the file raises."""
+    def recover(cls, file: LogFile, chain_id: bytes, era: int = 0) -> Self:
+        """The same on any file.  Raises VoteLogCorrupt, and what the file raises.
+
+        A log of an earlier era is emptied: nobody counts its votes any more.  One of a later era is refused, as this
+        chain can't have got there: it was put back from a copy, and voting again could contradict what was voted
+        since.
+        """
         data = file.read()
-        if data is None:
-            data = _encode_header(chain_id)
+        found = None if data is None else _read_era(file.path, data, chain_id)
+        if found is not None and found > era:
+            raise VoteLogCorrupt(
+                file.path, 0, f"the votes are of era {found}, but the chain beside it is in era {era}: an older copy?"
+            )
+        if data is None or found != era:
+            data = _encode_header(chain_id, era)
             file.replace(data)
-        records, end = _read_frames(file.path, data, chain_id)
+        records, end = _read_frames(file.path, data, chain_id, era)
         if end < len(data):
             file.truncate(end)
-        return cls(file, chain_id, end, records)
+        return cls(file, chain_id, era, end, records)
 
     def append(self, records: Iterable[bytes]) -> None:
         """Add records to the end; they are not durable, nor in the file, before `sync`."""
@@ -148,7 +160,7 @@ class VoteLog:
     def rewrite(self, records: Iterable[bytes]) -> None:
         """Replace everything, also what is appended and not synced, by `records`; a crash leaves the old or the new."""
         kept = list(records)
-        data = _encode_header(self._chain_id) + (_encode_frame(self._chain_id, kept) if kept else b"")
+        data = _encode_header(self._chain_id, self.era) + (_encode_frame(self._chain_id, kept) if kept else b"")
         self._file.replace(data)
         self._pending = []
         self.size_bytes = len(data)
@@ -167,9 +179,18 @@ class VoteLog:
         self.close()
 
 
-def _encode_header(chain_id: bytes) -> bytes:
-    head = MAGIC + bytes((FORMAT_VERSION, len(chain_id))) + chain_id
+def _encode_header(chain_id: bytes, era: int) -> bytes:
+    head = MAGIC + bytes((FORMAT_VERSION,)) + _LENGTH.pack(era) + bytes((len(chain_id),)) + chain_id
     return head + _LENGTH.pack(zlib.crc32(head))
+
+
+def _read_era(path: Path, data: bytes, chain_id: bytes) -> int:
+    """Return whose votes a log holds.  Raises VoteLogCorrupt."""
+    at = len(MAGIC) + 1
+    era = int.from_bytes(data[at : at + _LENGTH.size], "big")
+    if not data.startswith(_encode_header(chain_id, era)):
+        raise VoteLogCorrupt(path, 0, f"expected a vote log of chain {chain_id.hex()[:16]}…, got another beginning")
+    return era
 
 
 def _encode_frame(chain_id: bytes, records: Sequence[bytes]) -> bytes:
@@ -181,13 +202,10 @@ def _compute_crc(chain_id: bytes, body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(_LENGTH.pack(len(body)), zlib.crc32(chain_id)))
 
 
-def _read_frames(path: Path, data: bytes, chain_id: bytes) -> tuple[list[bytes], int]:
+def _read_frames(path: Path, data: bytes, chain_id: bytes, era: int) -> tuple[list[bytes], int]:
     """Return the records, and where the last good frame ends.  Raises VoteLogCorrupt."""
-    header = _encode_header(chain_id)
-    if data[: len(header)] != header:
-        raise VoteLogCorrupt(path, 0, f"expected a vote log of chain {chain_id.hex()[:16]}…, got another beginning")
     records: list[bytes] = []
-    offset = len(header)
+    offset = len(_encode_header(chain_id, era))
     while (body := _read_frame(data, offset, chain_id)) is not None:
         records.extend(_split(body))
         offset += _HEAD.size + len(body)

@@ -85,7 +85,8 @@ class Network:
         """
         self._limits = limits or NetworkLimits()
         self._chain_id = chain_id
-        self._role = role
+        self.role = role
+        """What we say that we are, to whoever connects from now on."""
         self._listen_host = listen_host
         self._wanted_port = listen_port
         self._admit = admit
@@ -214,7 +215,7 @@ class Network:
         async def wait_turn() -> None:
             while True:
                 await self.wait_disconnected(address.public_key)
-                if is_first_to_dial(self._role, self.public_key, address.public_key):
+                if is_first_to_dial(self.role, self.public_key, address.public_key):
                     return
                 with trio.move_on_after(self._limits.dial_anyway_s) as scope:
                     await self.wait_connected(address.public_key)
@@ -273,7 +274,7 @@ class Network:
             protocol_version=PROTOCOL_VERSION,
             chain_id=self._chain_id,
             public_key=self.public_key,
-            role=self._role.value,
+            role=self.role.value,
             listen_host=self._listen_host,
             listen_port=self._host.listen_port,
             height=self._own_height(),

@@ -77,8 +77,8 @@ def _accept_any_new_view() -> AbstractContextManager[object]:
 def _leave_gaps() -> AbstractContextManager[object]:
     original = new_view.compute_plan
 
-    def compute(view_changes: Any) -> new_view.Plan:
-        plan = original(view_changes)
+    def compute(view_changes: Any, base: int) -> new_view.Plan:
+        plan = original(view_changes, base)
         filled = {proof.seq for each in view_changes for proof in each.prepared}
         return new_view.Plan(plan.stable, [each for each in plan.proposals if each[0] in filled])
 

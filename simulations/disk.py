@@ -89,6 +89,11 @@ class MemoryStore:
     def close(self) -> None:
         pass
 
+    def flip_bit(self, key: bytes) -> None:
+        """Damage the lowest bit of a value, as a bad disk or wrong code would, and tell nobody."""
+        value = self._values[key]
+        self._apply([(key, value[:-1] + bytes((value[-1] ^ 1,)))])
+
     def copy_contents(self) -> dict[bytes, bytes]:
         return dict(self._values)
 
@@ -127,8 +132,15 @@ class MemoryLog:
     def __init__(self, name: str, point: Point = never) -> None:
         self.path = Path(name)
         self.point = point
+        self.tear: int | None = None
+        """How many of the bytes that are not synced the next crash leaves; None: chance says."""
         self._data: bytearray | None = None
         self._synced = 0
+
+    @property
+    def unsynced(self) -> int:
+        """How many bytes a crash may take."""
+        return len(self._data or b"") - self._synced
 
     def read(self) -> bytes | None:
         return None if self._data is None else bytes(self._data)
@@ -159,10 +171,17 @@ class MemoryLog:
         pass
 
     def crash(self, stream: random.Random) -> None:
-        """Keep what was synced, and of the rest as many bytes as chance leaves."""
+        """Keep what was synced, and of the rest as many bytes as chance leaves, or as `tear` says."""
         if self._data is not None:
-            del self._data[stream.randint(self._synced, len(self._data)) :]
+            kept = stream.randint(self._synced, len(self._data)) if self.tear is None else self._synced + self.tear
+            del self._data[kept:]
             self._synced = len(self._data)
+        self.tear = None
+
+    def flip_byte(self, at: int) -> None:
+        """Damage one byte that was durable."""
+        assert self._data is not None, "a log that was begun"
+        self._data[at] ^= 1
 
     def flip_bit(self, stream: random.Random) -> None:
         """Damage one bit that was durable."""

@@ -12,7 +12,16 @@ from ledger.block import StoredBlock
 from ledger.chain import Chain
 from ledger.primitives.records import decode_record
 from ledger.transition import Executed
-from node.block_fetch import SourceFault, find_named, make_request, open_block, read_answer, read_height, replay_block
+from node.block_fetch import (
+    RANGE_BLOCKS_MAX,
+    SourceFault,
+    find_named,
+    make_request,
+    open_block,
+    read_answer,
+    read_height,
+    replay_block,
+)
 from node.event_cache import EventCache
 
 REQUEST_TIMEOUT_MS = 2_000
@@ -108,21 +117,23 @@ class Fetching:
             self._give_up(peer)
             return
         if blocks:
-            self._install_next(peer, blocks, named)
+            self._install_next(peer, blocks, named, min(self._target, first - 1 + RANGE_BLOCKS_MAX))
         else:
             self._ask_next()
 
-    def _install_next(self, peer: int, blocks: list[StoredBlock], named: Mapping[int, bytes]) -> None:
+    def _install_next(self, peer: int, blocks: list[StoredBlock], named: Mapping[int, bytes], asked_to: int) -> None:
         def install() -> None:
             try:
                 self._install(blocks.pop(0), named)
             except SourceFault:
                 self._give_up(peer)
                 return
-            self._install_next(peer, blocks, named)
+            self._install_next(peer, blocks, named, asked_to)
 
         if blocks:
             self._around.write(install)
+        elif self._chain.head.height < asked_to:
+            self._give_up(peer)  # it gave less than was asked
         elif self._chain.head.height < self._target:
             self._ask(peer)
         else:

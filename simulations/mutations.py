@@ -25,6 +25,8 @@ SCENARIO_OF = {
     "gaps-left": "lossy",
     "new-view-from-anyone": "usurper",
     "timeout-constant": "slow",
+    "timer-of-exact-view": "stranded",
+    "votes-while-fetching": "rejoin",
 }
 """Bugs that need a scenario of their own; the others are found in the soup."""
 

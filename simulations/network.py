@@ -10,10 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulations.faults import CALM, Faults, draw
+from simulations.observations import Sent
 from simulations.schedule import Action, Schedule
 
 Lost = Callable[[int, int, str], None]
 """(source, to, why)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a script does to some consensus messages: they come later, or not at all (None)."""
+
+    matches: Callable[[Sent], bool]
+    delay_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -36,9 +45,24 @@ class Network:
         self._stream = schedule.stream("network")
         self._faults = faults
         self._lost = lost
+        self.rules: list[Rule] = []
+        """Of scripts; they do not hold among healed replicas."""
+        self._core: frozenset[int] = frozenset()
         self.links = {(a, b): _make_link(self._stream, faults) for a in range(n) for b in range(n) if a != b}
 
-    def post(self, source: int, to: int, what: str, arrive: Action) -> None:
+    def get_delay_ms(self, sent: Sent) -> int | None:
+        """Return by how much the scripts delay a message beside what its link does; None: it is lost."""
+        if sent.source in self._core and sent.to in self._core:
+            return 0
+        delay_ms = 0
+        for rule in self.rules:
+            if rule.matches(sent):
+                if rule.delay_ms is None:
+                    return None
+                delay_ms += rule.delay_ms
+        return delay_ms
+
+    def post(self, source: int, to: int, what: str, arrive: Action, later_ms: int = 0) -> None:
         """Send a frame; `arrive` is called for each copy that gets through.  what: names it when it is lost."""
         link, stream = self.links[source, to], self._stream
         copies = 1 + (stream.randrange(1000) < link.repeat_permille)
@@ -46,7 +70,7 @@ class Network:
             if stream.randrange(1000) < link.loss_permille:
                 self._lost(source, to, f"lost {what}")
                 continue
-            delay_ms = draw(stream, link.delay_ms)
+            delay_ms = draw(stream, link.delay_ms) + later_ms
             if stream.randrange(1000) < link.reorder_permille:
                 delay_ms += draw(stream, self._faults.reorder_ms)
             self._carry(source, to, what, arrive, delay_ms)
@@ -75,6 +99,7 @@ class Network:
 
     def heal(self, core: list[int]) -> None:
         """Make the links among these replicas perfect and leave the others as they are."""
+        self._core = frozenset(core)
         for source, to in self.links:
             if source in core and to in core:
                 self.release(source, to)

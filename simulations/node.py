@@ -10,7 +10,7 @@ from consensus.effects import JudgeBatch
 from consensus.errors import InvalidMessage
 from consensus.inputs import Input, Installed, Started
 from consensus.message_log import FUTURE_MESSAGES_PER_WINDOW
-from consensus.messages import AnySigned, Certificate, Checkpoint, Sign, decode_signed, encode_signed
+from consensus.messages import AnySigned, Certificate, Checkpoint, Sign, decode_signed
 from ledger import keyspace
 from ledger.chain import Chain, encode_head
 from ledger.events import SignedEvent
@@ -21,12 +21,13 @@ from ledger.transition import Executed
 from node.block_fetch import ReplayDiffers, answer_range
 from node.clock import BeatClock
 from node.consensus_core import INPUTS_MAX, ConsensusCore, Outgoing, Work
+from node.eras import encode_frame, split_frame
 from node.event_cache import EventCache
 from node.mempool import BYTES_MAX, EVENTS_MAX, Answer, Mempool
 from node.replica import recover_replica
 from node.vote_log import RECORD_BYTES_MAX, VoteLog, VoteLogCorrupt
-from simulations.disk import Disk, PowerLost
-from simulations.faults import Faults, draw
+from simulations.disk import Disk, Point, PowerLost
+from simulations.faults import Faults, Range, draw
 from simulations.fetching import Answered, Fetching
 from simulations.network import Network
 from simulations.observations import (
@@ -39,9 +40,12 @@ from simulations.observations import (
     EnteredView,
     Halted,
     Observer,
+    Paced,
+    ProposalRefused,
     Restarted,
     Sent,
     Sized,
+    Syncing,
 )
 from simulations.relaying import Relaying
 from simulations.schedule import Action, Lane, Schedule
@@ -79,6 +83,10 @@ class WatchedChain(Chain):
             if self.store.get(keyspace.META_HEAD) == encode_head(executed.header.height, executed.hash):
                 self.on_durable(executed)
 
+    def forget_cached(self) -> None:
+        """Read from the store again: something else has written there."""
+        self._cached.clear()
+
 
 class Validator:
     """One replica's machine: its disk stays, all else begins anew with each life."""
@@ -103,8 +111,17 @@ class Validator:
         """Whether a crash may damage what was durable."""
         self.refuses: str | None = None
         """Why it will not start any more, if so: its disk is damaged."""
+        self.kept_down = False
+        """Whether nobody starts it before the world is healed."""
+        self.trap: Point | None = None
+        """Where a script lets it crash: called at each point, raises PowerLost."""
         self.behaviour: Behaviour | None = None
         self.block_answers: BlockAnswers | None = None
+        self.answer_ms: Range = ANSWER_MS
+        self.height_claim: int | None = None
+        """The height that it tells others, if not its own."""
+        self.ignored_authors: frozenset[bytes] = frozenset()
+        """Accounts whose events it takes from clients and others, and drops."""
         self.audience: frozenset[int] | None = None
         """The replicas that hear it, if not all do: a twin has the others."""
         self.sign: Sign = setting.sign_as(make_replica_key(number))
@@ -182,6 +199,7 @@ class Validator:
         setting = self._setting
         self._halted: str | None = None
         self._syncing = False
+        self._told_syncing = False
         self._wake_at: int | None = None
         self.chain = WatchedChain(self.disk.store, setting.genesis, setting.registry)
         self.chain.on_durable = self._on_durable
@@ -201,10 +219,18 @@ class Validator:
             cache,
             clock=self.local_ms,
             after=self.after,
-            broadcast=self._broadcast_events,
+            broadcast=self.broadcast_events,
+            ignores=lambda author: author in self.ignored_authors,
         )
         self.core = ConsensusCore(
-            recover_replica(setting.parameters, self.number, self.sign, self.chain, self.vote_log.records),
+            recover_replica(
+                setting.parameters,
+                self.number,
+                self.sign,
+                self.chain,
+                self.vote_log.records,
+                asks=self.audience is None,  # one beside a twin is to lie
+            ),
             setting.parameters,
             self.number,
             chain=self.chain,
@@ -251,6 +277,8 @@ class Validator:
         """A place where the node may crash, or its disk fail.  Raises PowerLost and OSError."""
         if not self.faulty:
             return
+        if self.trap is not None:
+            self.trap(point)
         drawn = self._stream.randrange(1_000_000)
         if drawn < self._crash_ppm:
             raise PowerLost(point)
@@ -282,6 +310,8 @@ class Validator:
             return
         self._wake_at = None
         work = self.core.advance()
+        if not self.core.replica.syncing or work.fetch_to:  # a new target: it may have voted between the two
+            self._tell_syncing(False)
         now = self._schedule.now_ms
         for view in work.entered:
             self._observe(EnteredView(now, self.number, view))
@@ -312,13 +342,22 @@ class Validator:
     def _send_all(self, work: Work) -> None:
         for outgoing in work.outgoing:
             self._send(outgoing)
+        self._tell_syncing(self.core.replica.syncing)
         if self.core.halted is not None:
             self._halt(self.core.halted)
         self._wake()
 
+    def _tell_syncing(self, active: bool) -> None:
+        if active != self._told_syncing:
+            self._told_syncing = active
+            self._observe(Syncing(self._schedule.now_ms, self.number, active))
+
     def _judge(self, judge: JudgeBatch) -> None:
         judged = self.core.judge(judge)
         if judged is not None:
+            if not judged.accepted:
+                now = self._schedule.now_ms
+                self._observe(ProposalRefused(now, self.number, judged.view, judged.seq, judged.why))
             self.put(judged)
 
     def _execute(self, seq: int, batch: bytes) -> None:
@@ -362,11 +401,12 @@ class Validator:
         self._observe(Certified(self._schedule.now_ms, self.number, decode_record(Certificate, data)))
 
     def _beat_heart(self) -> None:
-        height = self.chain.head.height
+        height = self.chain.head.height if self.height_claim is None else self.height_claim
         for peer in self._peers:
             self._post(peer, "height", lambda other: other.hear_height(self.number, height))
         self._consider_height()
         self._observe(Sized(self._schedule.now_ms, self.number, self._measure()))
+        self._observe(Paced(self._schedule.now_ms, self.number, self.core.replica.status().timeout_ms))
         self.after(HEARTBEAT_MS, self._beat_heart)
 
     def hear_height(self, peer: int, height: int) -> None:
@@ -392,7 +432,8 @@ class Validator:
     # Messages out.
 
     def _send(self, outgoing: Outgoing) -> None:
-        signed, batch = decode_signed(outgoing.frame, self._setting.parameters)
+        era, envelope = split_frame(outgoing.frame)
+        signed, batch = decode_signed(envelope, self._setting.parameters)
         for to in self._peers if outgoing.replica is None else (outgoing.replica,):
             if to == self.number:
                 continue
@@ -402,17 +443,19 @@ class Validator:
                 self._transmit(sent, outgoing.frame)
             else:
                 for other in self.behaviour(sent):
-                    self._transmit(other, encode_signed(other.signed, other.batch))
+                    self._transmit(other, encode_frame(era, other.signed, other.batch))
 
     def _transmit(self, sent: Sent, frame: bytes) -> None:
         self._observe(sent)
-        self._post(
-            sent.to,
-            type(sent.signed.message).__name__,
-            lambda other: other.receive(self.number, sent.signed, frame, sent.at_ms),
-        )
+        what = type(sent.signed.message).__name__
+        later_ms = self._network.get_delay_ms(sent)
+        if later_ms is None:
+            self._observe(Dropped(sent.at_ms, self.number, sent.to, f"scripted {what}"))
+            return
+        arrive = partial(_receive, sent=sent, frame=frame)
+        self._post(sent.to, what, arrive, later_ms)
 
-    def _post(self, to: int, what: str, arrive: Callable[["Validator"], None]) -> None:
+    def _post(self, to: int, what: str, arrive: Callable[["Validator"], None], later_ms: int = 0) -> None:
         if self.audience is not None and to not in self.audience:
             return
         other = self._route(self.number, to)
@@ -423,9 +466,10 @@ class Validator:
             else:
                 self._observe(Dropped(self._schedule.now_ms, self.number, to, f"down {what}"))
 
-        self._network.post(self.number, to, what, arrived)
+        self._network.post(self.number, to, what, arrived, later_ms)
 
-    def _broadcast_events(self, frame: bytes) -> None:
+    def broadcast_events(self, frame: bytes) -> None:
+        """Relay events to all others."""
         for peer in self._peers:
             self._post(peer, "events", lambda other: other.receive_events(self.number, frame))
 
@@ -446,7 +490,9 @@ class Validator:
 
             other._post(self.number, "blocks", arrive)
 
-        self._post(peer, "request", lambda other: other.after(draw(other._stream, ANSWER_MS), lambda: answer(other)))
+        self._post(
+            peer, "request", lambda other: other.after(draw(other._stream, other.answer_ms), lambda: answer(other))
+        )
 
     # Messages in.
 
@@ -473,6 +519,10 @@ class Validator:
         if not self.relay.receive(frame):
             self._observe(Dropped(self._schedule.now_ms, source, self.number, "refused events"))
         self._wake()
+
+
+def _receive(other: Validator, *, sent: Sent, frame: bytes) -> None:
+    other.receive(sent.source, sent.signed, frame, sent.at_ms)
 
 
 def _ignore_vote(vote: Checkpoint, signature: bytes) -> None:

@@ -105,6 +105,26 @@ class Accused:
 
 
 @dataclass(frozen=True, slots=True)
+class Syncing:
+    """A replica began to fetch blocks, or has them; told after what it sent before, and before what it sends then."""
+
+    at_ms: int
+    replica: int
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRefused:
+    """A replica will not vote for a proposal, and leaves its primary."""
+
+    at_ms: int
+    replica: int
+    view: int
+    seq: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """A client gave an event to a replica, and was told whether it waits there."""
 
@@ -121,6 +141,24 @@ class Sized:
     at_ms: int
     replica: int
     held: tuple[tuple[str, int, int], ...]  # name, size, bound
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """How long a replica would wait for the primary now; looked at now and then."""
+
+    at_ms: int
+    replica: int
+    timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """The script did something; what, and the numbers that expectations look at."""
+
+    at_ms: int
+    act: str
+    facts: tuple[tuple[str, int | str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +180,12 @@ Observation: TypeAlias = (
     | Restarted
     | Halted
     | Accused
+    | Syncing
+    | ProposalRefused
     | Submitted
     | Sized
+    | Paced
+    | Scripted
     | FaultChanged
 )  # fmt: skip
 Observer: TypeAlias = Callable[[Observation], None]

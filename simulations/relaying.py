@@ -13,6 +13,8 @@ from node.mempool import Accepted, Answer, Mempool, Refused
 FRAME_EVENTS_MAX = 128
 GATHER_MS = 2
 RESEND_AFTER_MS = 1_000
+FORWARD_AFTER_MS = 500
+LOOK_MS = 250
 
 
 class Relaying:
@@ -27,16 +29,22 @@ class Relaying:
         clock: Callable[[], int],
         after: Callable[[int, Callable[[], None]], None],
         broadcast: Callable[[bytes], None],
+        ignores: Callable[[bytes], bool],
     ) -> None:
+        """ignores: whether events of an account vanish here, although they are said to be accepted: a censor."""
         self._chain = chain
         self._mempool = mempool
         self._cache = cache
         self._clock = clock
         self._after = after
         self._broadcast = broadcast
+        self._ignores = ignores
         self._outbox: list[bytes] = []
         self._own: OrderedDict[bytes, int] = OrderedDict()
+        self._oldest: bytes | None = None
+        self._oldest_since = 0
         after(RESEND_AFTER_MS, self._resend)
+        after(LOOK_MS, self._forward_oldest)
 
     def submit(self, signed: SignedEvent) -> Answer:
         """Take a client's event."""
@@ -71,6 +79,8 @@ class Relaying:
             checked = self._cache.check(signed)
         except EventRefused as refused:
             return Refused(None, Verdict(False, refused.code, refused.because, refused.facts))
+        if self._ignores(checked.event.author):
+            return Accepted(checked.event_id)
         chain = self._chain
         return self._mempool.add(checked, chain.store, chain.head.header.beat, chain.references)
 
@@ -95,3 +105,15 @@ class Relaying:
             self._own.move_to_end(event_id)
             self._put_out(checked.signed)
         self._after(RESEND_AFTER_MS, self._resend)
+
+    def _forward_oldest(self) -> None:
+        now = self._clock()
+        oldest = self._mempool.oldest(self._chain.store, self._chain.head.header.beat)
+        if oldest != self._oldest:
+            self._oldest, self._oldest_since = oldest, now
+        elif oldest is not None and oldest not in self._own and now - self._oldest_since >= FORWARD_AFTER_MS:
+            checked = self._mempool.get(oldest)
+            assert checked is not None, "the oldest waits"
+            self._oldest_since = now
+            self._put_out(checked.signed)
+        self._after(LOOK_MS, self._forward_oldest)

@@ -5,24 +5,29 @@ whole core, within the virtual time that the scenario states.
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from simulations.checkers import get_progress, make_checkers
+from simulations import script as scripts
+from simulations.acts import Act
+from simulations.checkers import Checker, get_progress, make_checkers
+from simulations.checkers.expected import Expect
+from simulations.checkers.expected.places import ExpectedPlaces
+from simulations.checkers.expected.replicas import ExpectedReplicas
+from simulations.checkers.expected.views import ExpectedViews
+from simulations.checkers.expected.work import ExpectedWork
 from simulations.faults import Faults
 from simulations.liars import Liars, choose_liars
 from simulations.observations import CheckFailed, Observation
-from simulations.setting import Timing
+from simulations.setting import Timing, get_account_id
+from simulations.tables import ScenarioInvalid as ScenarioInvalid
+from simulations.tables import read_table
 from simulations.trace import Trace
 from simulations.world import Load, World
 
 FOLDER = Path(__file__).parent / "scenarios"
-
-
-class ScenarioInvalid(ValueError):
-    """A scenario file says what no world can be made of; names the file and the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,10 @@ class Scenario:
     timing: Timing = field(default_factory=Timing)
     load: Load = field(default_factory=Load)
     liars: Liars = field(default_factory=Liars)
+    script: tuple[Act, ...] = ()
+    settle_ms: int = 0
+    """How long the run goes on after everything is executed."""
+    expect: Expect = field(default_factory=Expect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,45 +82,25 @@ def load_scenario(path: Path, replicas: int | None = None) -> Scenario:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ScenarioInvalid(f"{path}: {error}") from error
-    sections = {"faults": Faults, "timing": Timing, "load": Load, "liars": Liars}
+    sections = {"faults": Faults, "timing": Timing, "load": Load, "liars": Liars, "expect": Expect}
     values: dict[str, Any] = {"name": path.stem}
     known = {each.name for each in fields(Scenario)} - {"name"}
     for key, value in document.items():
         if key not in known:
             raise ScenarioInvalid(f"{path}: {key}: expected one of {', '.join(sorted(known))}")
         if key in sections:
-            values[key] = _make_section(path, key, sections[key], value)
+            values[key] = read_table(sections[key], value, f"{path}: {key}")
+        elif key == "script":
+            values[key] = scripts.read_script(value, f"{path}: script")
         elif type(value) is not int:
             raise ScenarioInvalid(f"{path}: {key}: expected a whole number, got {value!r}")
         else:
             values[key] = value
     if replicas is not None:
         values["replicas"] = replicas
-    return Scenario(**values)
-
-
-def _make_section(path: Path, name: str, kind: type[Any], value: object) -> Any:
-    if not isinstance(value, Mapping):
-        raise ScenarioInvalid(f"{path}: {name}: expected a table, got {value!r}")
-    table = cast("Mapping[str, object]", value)
-    defaults = kind()
-    made: dict[str, object] = {}
-    for key, given in table.items():
-        default = getattr(defaults, key, None)
-        where = f"{path}: {name}.{key}"
-        if default is None:
-            raise ScenarioInvalid(f"{where}: expected one of {', '.join(each.name for each in fields(kind))}")
-        if isinstance(default, tuple):
-            match given:
-                case [int(low), int(high)] if 0 <= low <= high:
-                    made[key] = (low, high)
-                case _:
-                    raise ScenarioInvalid(f"{where}: expected [lowest, highest], got {given!r}")
-        elif type(given) is not int:
-            raise ScenarioInvalid(f"{where}: expected a whole number, got {given!r}")
-        else:
-            made[key] = given
-    return kind(**made)
+    scenario = Scenario(**values)
+    scripts.verify_script(scenario.script, scenario.replicas, scenario.duration_ms, f"{path}: script")
+    return scenario
 
 
 def make_world(scenario: Scenario, seed: int) -> World:
@@ -133,6 +122,7 @@ def run_scenario(
     """Run both phases.  prepare: what is to be done to the world before it starts, such as lying replicas."""
     world = make_world(scenario, seed)
     choose_liars(world, scenario.liars)
+    world.faulty |= scripts.get_faulty(scenario.script)
     if prepare is not None:
         prepare(world)
     trace = Trace(write_line)
@@ -144,26 +134,23 @@ def run_scenario(
         world.setting.chain_id,
         parameters.replicas,
         world.correct,
+        may_halt=scenario.expect.halted or (),
         within_ms=scenario.commit_within_ms,
         views_max=VIEWS_MAX_PER_REPLICA * world.n,
     )
+    checkers += _make_expected(scenario.expect, world)
     for checker in checkers:
         world.observe(checker.observe)
     failure: CheckFailed | None = None
     healed_ms = 0
     try:
+        scripts.prepare(scenario.script, world)
         world.start()
         world.run(scenario.duration_ms)
         world.heal()
         healed_ms = world.now_ms
-        get_progress(checkers).expect(world.workload.accepted, world.core, healed_ms)
-        if not world.run_until(world.is_done, scenario.commit_within_ms):
-            raise CheckFailed(
-                "liveness",
-                f"every accepted event executed by {world.core} within {scenario.commit_within_ms} ms of healing",
-                world.workload.describe(world.core),
-            )
-        get_progress(checkers).expect(world.workload.accepted, world.core, healed_ms)  # and what came since
+        if scenario.expect.progress:
+            _wait_until_done(scenario, world, checkers, healed_ms)
         for checker in checkers:
             checker.finish()
     except CheckFailed as failed:
@@ -183,6 +170,29 @@ def run_scenario(
         events=len(world.workload.accepted),
         where=world.describe(),
     )
+
+
+def _make_expected(expect: Expect, world: World) -> list[Checker]:
+    account = expect.waiting_account or 0
+    parameters = world.setting.parameters
+    return [
+        ExpectedViews(expect, world.correct, parameters.f, parameters.quorum),
+        ExpectedReplicas(expect, world.correct, parameters.f),
+        ExpectedPlaces(expect),
+        ExpectedWork(expect, world.correct, get_account_id(world.setting.chain_id, account)),
+    ]
+
+
+def _wait_until_done(scenario: Scenario, world: World, checkers: list[Checker], healed_ms: int) -> None:
+    get_progress(checkers).expect(world.workload.accepted, world.core, healed_ms)
+    if not world.run_until(world.is_done, scenario.commit_within_ms):
+        raise CheckFailed(
+            "liveness",
+            f"every accepted event executed by {world.core} within {scenario.commit_within_ms} ms of healing",
+            world.workload.describe(world.core),
+        )
+    get_progress(checkers).expect(world.workload.accepted, world.core, healed_ms)  # and what came since
+    world.run(scenario.settle_ms)
 
 
 class Counts:

@@ -13,10 +13,11 @@ from ledger.chain import Chain
 from ledger.events import CheckedEvent, EventRefused, EventTypes, SignedEvent, check_event
 from ledger.genesis import Allocation, Genesis, compute_chain_id, make_policy_values
 from ledger.primitives.fixed_point import SCALE
+from ledger.primitives.ids import compute_account_id
 from ledger.primitives.signing import Purpose, SigningKey
 from ledger.registry import Registry
+from node.eras import WINDOW
 from node.modules import make_registry
-from node.replica import WINDOW
 from simulations.disk import MemoryStore
 
 TIME_MS = 1_700_000_000_000
@@ -37,6 +38,11 @@ def make_replica_key(replica: int) -> SigningKey:
 
 def make_account_key(number: int) -> SigningKey:
     return make_key(f"account {number}")
+
+
+def get_account_id(chain_id: bytes, number: int) -> bytes:
+    """Return the account of a client: 0 is the careless one, those above are diligent."""
+    return compute_account_id(chain_id, make_account_key(number).public)
 
 
 @lru_cache

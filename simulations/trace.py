@@ -15,10 +15,14 @@ from simulations.observations import (
     FaultChanged,
     Halted,
     Observation,
+    Paced,
+    ProposalRefused,
     Restarted,
+    Scripted,
     Sent,
     Sized,
     Submitted,
+    Syncing,
 )
 
 DIGEST_SHOWN = 12
@@ -72,6 +76,14 @@ def format_observation(observation: Observation) -> str:
         case Sized(at, replica, held):
             sizes = ", ".join(f"{name} {size}" for name, size, _ in held)
             return f"{at} {what} {replica} {sizes}"
+        case Syncing(at, replica, active):
+            return f"{at} {what} {replica} {'begins' if active else 'ends'}"
+        case ProposalRefused(at, replica, view, seq, why):
+            return f"{at} {what} {replica} view {view} seq {seq} {why}"
+        case Paced(at, replica, timeout_ms):
+            return f"{at} {what} {replica} {timeout_ms}"
+        case Scripted(at, act, facts):
+            return f"{at} {what} {act} {', '.join(f'{name} {value}' for name, value in facts)}"
         case FaultChanged(at, fault):
             return f"{at} {what} {fault}"
 

@@ -14,7 +14,6 @@ from ledger.authoring import Reference, make_event, sign_event
 from ledger.events import SignedEvent, compute_event_id
 from ledger.identity import IdentityCreated
 from ledger.payloads import Payload, compute_content_ref
-from ledger.primitives.ids import compute_account_id
 from ledger.primitives.signing import SigningKey
 from ledger.tokens import FLX
 from ledger.transfers import TokensTransferred
@@ -22,7 +21,7 @@ from node.mempool import Accepted
 from simulations.node import Validator
 from simulations.observations import Observer, Submitted
 from simulations.schedule import Schedule
-from simulations.setting import Setting, make_account_key
+from simulations.setting import Setting, get_account_id, make_account_key
 from social.follows import AccountFollowed
 from social.posts import PostPublished
 from social.reactions import ContentLiked
@@ -73,6 +72,10 @@ class Workload:
         self.accepted: dict[bytes, int] = {}
         """Valid events that a replica accepted, and when first."""
         self.issued = 0
+        self.distrusted: set[int] = set()
+        """Replicas whose blocks no event refers to: clients verify certificates, and those have none."""
+        self.sent: list[SignedEvent] = []
+        """Valid events, in the order in which they were made."""
         self._schedule = schedule
         self._setting = setting
         self._nodes = nodes
@@ -86,7 +89,6 @@ class Workload:
         self._careless, self._diligent = people[0], people[1:]
         self._newcomers = people[1 + load.accounts :]
         self._posts: list[bytes] = []
-        self._sent: list[SignedEvent] = []
 
     def start(self) -> None:
         for _ in range(self._load.events):
@@ -121,7 +123,7 @@ class Workload:
             return
         self.issued += 1
         account.waiting[compute_event_id(signed.event)] = signed
-        self._sent.append(signed)
+        self.sent.append(signed)
         self._offer(signed, everywhere=self._stream.randrange(4) == 0)
 
     def _sign_next(self, account: Account) -> SignedEvent | None:
@@ -162,8 +164,8 @@ class Workload:
             return
         account, stream = self._careless, self._stream
         kind = stream.randrange(6)
-        if kind == 0 and self._sent:
-            signed = stream.choice(self._sent)
+        if kind == 0 and self.sent:
+            signed = stream.choice(self.sent)
         elif kind == 1:
             account.nonce += 1
             self._submit(self._sign_post(account, account.nonce, reference))
@@ -185,11 +187,12 @@ class Workload:
 
     def _make_account(self, number: int) -> Account:
         key = make_account_key(number)
-        return Account(key, compute_account_id(self._setting.chain_id, key.public))
+        return Account(key, get_account_id(self._setting.chain_id, number))
 
     def _choose_reference(self) -> Reference | None:
         """Return a block that a replica shows to a client."""
-        up = [node for node in self._nodes if node.number in self._asked and node.up]
+        asked = [number for number in self._asked if number not in self.distrusted]
+        up = [node for node in self._nodes if node.number in asked and node.up]
         if not up:
             return None
         chain = self._stream.choice(up).chain

@@ -1,7 +1,7 @@
 """A whole network in one thread: replicas, links, disks and clients in virtual time, all of it from one seed."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from consensus.messages import Sign
@@ -53,6 +53,8 @@ class World:
         self.network = Network(self.schedule, n, self.faults, self._lost)
         self.nodes: list[Validator] = []
         self.twins: dict[int, Validator] = {}
+        self.faulty: set[int] = set()
+        """Replicas that a script damages or lets lie: nobody judges them, and the healed core does without."""
         for number in range(n):
             self.nodes.append(self._make_node(number, f"node {number}"))
         self._stream = self.schedule.stream("trouble")
@@ -78,6 +80,7 @@ class World:
             if node.behaviour is None
             and node.block_answers is None
             and not node.has_bad_disk
+            and node.number not in self.faulty
             and node.number not in self.twins
         )
 
@@ -100,8 +103,16 @@ class World:
         Each of the two is correct by itself; together they lie, as a restored backup beside its original would.  Who
         hears which is drawn anew now and then.
         """
-        self.twins[number] = self._make_node(number, f"node {number} twin")
+        self._make_twin(number)
         self._share_audience(number, self.schedule.stream(f"audience {number}"))
+
+    def share(self, number: int, second: Collection[int], both: Collection[int] = ()) -> None:
+        """Let `second` hear the twin of a replica, the rest itself, and `both` the two; the twin is made if need be."""
+        if number not in self.twins:
+            self._make_twin(number)
+        others = frozenset(range(self.n)) - {number}
+        self.twins[number].audience = others & (frozenset(second) | frozenset(both))
+        self.nodes[number].audience = others - frozenset(second)
 
     def start(self) -> None:
         """Start all replicas, the clients, and the trouble."""
@@ -129,11 +140,11 @@ class World:
         self.network.heal(self.core)
         for number in self.core:
             node = self.nodes[number]
-            node.faulty = False
+            node.faulty = node.kept_down = False
             if not node.up:
                 node.start()
         self.workload.heal(self.core)
-        self._observe(FaultChanged(self.now_ms, f"healed {self.core}"))
+        self.show(FaultChanged(self.now_ms, f"healed {self.core}"))
 
     def is_done(self) -> bool:
         """Tell whether every replica of the core executed every valid event that any replica accepted."""
@@ -147,6 +158,10 @@ class World:
         return Validator(
             number, self.schedule, self.setting, self.faults, self.network, self._route, self._observe, name
         )  # fmt: skip
+
+    def _make_twin(self, number: int) -> None:
+        assert not any(node.up for node in self.nodes), "twins are made before the start"
+        self.twins[number] = self._make_node(number, f"node {number} twin")
 
     def _share_audience(self, number: int, stream: random.Random) -> None:
         others = [each for each in range(self.n) if each != number]
@@ -177,7 +192,12 @@ class World:
         stream = self.schedule.stream(f"restarts {name}")
 
         def look() -> None:
-            if not node.up and node.refuses is None and (not self.core or node.number in self.core):
+            if (
+                not node.up
+                and not node.kept_down
+                and node.refuses is None
+                and (not self.core or node.number in self.core)
+            ):
                 node.start()
             self.schedule.after(max(1, draw(stream, self.faults.down_ms)), look)
 
@@ -226,6 +246,10 @@ class World:
         self.schedule.after(draw(self._stream, self.faults.clog_ms), release)
 
     # Observing.
+
+    def show(self, observation: Observation) -> None:
+        """Tell all observers; for scripts."""
+        self._observe(observation)
 
     def _observe(self, observation: Observation) -> None:
         for observer in self._observers:

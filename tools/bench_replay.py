@@ -25,10 +25,10 @@ from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, is_valid_signature
 from ledger.store import Store
 from node.block_fetch import BlockRange, Blocks, answer_range, verify_block, verify_payloads
+from node.eras import make_parameters
 from node.event_cache import EventCache
 from node.judgement import Proposal
 from node.modules import make_registry
-from node.replica import make_parameters
 from node.run import spare_collections
 
 
@@ -48,7 +48,7 @@ class Stages:
 
 def replay(source: Chain, copy: Chain, stage: Stages) -> int:
     """Install every block of `source` in `copy`; return how many events those hold."""
-    parameters = make_parameters(source.genesis, source.chain_id)
+    parameters = make_parameters(source.chain_id, source.validators)
     cache = EventCache(copy.registry, copy.chain_id)
     events = 0
     while copy.head.height < source.head.height:

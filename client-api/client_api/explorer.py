@@ -227,9 +227,16 @@ def _signed_to_json(context: Context, stored: StoredEvent) -> Json:
     return {"event": stored.event.hex(), "signature": stored.signature.hex(), "fields": fields, "body": body}
 
 
+class HandoverDocument(Model):
+    certificate: str
+    header: str
+    validators: list[str]
+
+
 class ProofDocument(Model):
     certificate: str
     event: str
+    handovers: list[HandoverDocument]
     header: str
     path: list[str]
     receipt: str

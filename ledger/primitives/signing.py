@@ -37,6 +37,8 @@ class Purpose(StrEnum):
     NEW_VIEW = "new-view"
     STATUS = "status"
     BODY = "body"
+    RECALL = "recall"
+    RECALLED = "recalled"
     KEY_ROTATION = "key-rotation"
     POLICY_REPORT = "policy-report"
     NODE_REGISTRATION = "node-registration"

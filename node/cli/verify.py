@@ -12,15 +12,16 @@ from consensus.quorum import verify_certificate
 from ledger.genesis import Genesis, compute_chain_id, decode_genesis_file
 from ledger.primitives.ids import IdKind, encode_id
 from ledger.primitives.records import decode_record
-from ledger.proofs import verify_event_proof
+from ledger.proofs import Proven, verify_event_proof
+from ledger.service import Validators
 from ledger.store import Store
 from node.api_client import ApiClient
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output, outcome
 from node.config import load_config
+from node.eras import make_parameters
 from node.modules import make_registry
 from node.replay import replay_chain
-from node.replica import make_parameters
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -76,7 +77,7 @@ def _verify_proof(given: argparse.Namespace, output: Output) -> int:
         output.line(
             f"{receipt.event_type} at height {receipt.height}: {outcome(receipt.outcome)}. {receipt.explanation}"
         )
-        output.line(f"[dim]certified at height {proven.header.height} by a quorum of the genesis validators[/dim]")
+        output.line(f"[dim]certified at height {proven.header.height} by a quorum of the {_name_set(proven)}[/dim]")
     return 0
 
 
@@ -85,14 +86,13 @@ def _verify_chain(given: argparse.Namespace, output: Output) -> int:
     if ledger is None:
         raise UsageError(f"{given.what}: no ledger below it; expected data/ledger or ledger")
     genesis = _read_genesis(given, _find_own_genesis(given.what))
-    parameters = make_parameters(genesis, compute_chain_id(genesis))
     store = Store(ledger)
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"))
     try:
         with Progress(*columns, console=output.errors, disable=output.as_json, transient=True) as bar:
             task = bar.add_task("replay", total=None)
             replayed = replay_chain(
-                store, genesis, make_registry(), parameters, lambda at, of: bar.update(task, completed=at, total=of)
+                store, genesis, make_registry(), lambda at, of: bar.update(task, completed=at, total=of)
             )
     finally:
         store.close()
@@ -120,15 +120,21 @@ def _find_own_genesis(folder: Path) -> Path | None:
 
 
 def _certificate_verifier(genesis: Genesis) -> Any:
-    parameters = make_parameters(genesis, compute_chain_id(genesis))
+    chain_id = compute_chain_id(genesis)
 
-    def verify(height: int, header_hash: bytes, data: bytes) -> None:
+    def verify(validators: Validators, height: int, header_hash: bytes, data: bytes) -> None:
         certificate = decode_record(Certificate, data)
         if (certificate.seq, certificate.digest) != (height, header_hash):
             raise ValueError("for another block than the header's")
-        verify_certificate(parameters, certificate)
+        verify_certificate(make_parameters(chain_id, validators), certificate)
 
     return verify
+
+
+def _name_set(proven: Proven) -> str:
+    if proven.validators.era == 0:
+        return "genesis validators"
+    return f"validator set of era {proven.validators.era}, which follows from the genesis'"
 
 
 def _read_genesis(given: argparse.Namespace, near: Path | None) -> Genesis:

@@ -58,13 +58,14 @@ class ShiftSeq:
 class OtherDigest:
     """The vote is for something that nobody proposed or made."""
 
-    def __init__(self, me: int, sign: Sign) -> None:
-        self._signer = Signer(me, sign)
+    def __init__(self, me: int, sign: Sign, kinds: tuple[type[Message], ...] = (Prepare, Commit, Checkpoint)) -> None:
+        self._signer, self._kinds = Signer(me, sign), kinds
 
     def __call__(self, sent: Sent) -> list[Sent]:
         message = sent.signed.message
-        if not self._signer.is_own(sent.signed) or not isinstance(message, Prepare | Commit | Checkpoint):
+        if not self._signer.is_own(sent.signed) or not isinstance(message, self._kinds):
             return [sent]
+        assert isinstance(message, Prepare | Commit | Checkpoint), "kinds that have a digest"
         return [self._signer.put(sent, replace(message, digest=tagged_hash("test/other", message.digest)))]
 
 

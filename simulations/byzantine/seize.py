@@ -44,7 +44,7 @@ class SeizeView:
 
     def _make(self, view: int, cited: list[Signed[ViewChange]]) -> Signed[NewView]:
         me, sign = self._signer.me, self._signer.sign
-        plan = compute_plan([signed.message for signed in cited])
+        plan = compute_plan([signed.message for signed in cited], 0)
         proposals = tuple(
             Reproposal(digest, seq, sign(PrePrepare(digest, me, seq, view)).signature) for seq, digest in plan.proposals
         )

@@ -6,6 +6,7 @@ They read observations alone, and judge correct replicas alone.  The rules are t
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from simulations.checkers.admission import Admission
 from simulations.checkers.agreement import Agreement
 from simulations.checkers.bounds import Bounds
 from simulations.checkers.certificates import Certificates
@@ -13,6 +14,7 @@ from simulations.checkers.digests import Digests
 from simulations.checkers.durability import Durability
 from simulations.checkers.exactly_once import ExactlyOnce
 from simulations.checkers.progress import Progress
+from simulations.checkers.quiet import Quiet
 from simulations.checkers.votes import Votes
 from simulations.observations import Observation
 
@@ -55,6 +57,8 @@ def make_checkers(
         Certificates(chain_id, keys, correct),
         Bounds(correct),
         Durability(correct),
+        Quiet(correct),
+        Admission(chain_id, keys, correct),
         Progress(correct, within_ms, views_max),
     ]
 

@@ -19,6 +19,8 @@ from consensus.messages import (
     Prepare,
     PreparedProof,
     PrePrepare,
+    Recall,
+    Recalled,
     Status,
     ViewChange,
     Vote,
@@ -43,6 +45,8 @@ PURPOSES: dict[type[Message], Purpose] = {
     NewView: Purpose.NEW_VIEW,
     Status: Purpose.STATUS,
     Body: Purpose.BODY,
+    Recall: Purpose.RECALL,
+    Recalled: Purpose.RECALLED,
 }
 
 _is_valid = lru_cache(maxsize=SIGNATURES_MAX)(is_valid_signature)
@@ -108,10 +112,7 @@ class Verifier:
     def verify_message(self, signed: AnySigned, batch: bytes | None) -> None:
         """Check a message, its batch, and all inside it.  Raises ProofInvalid."""
         message = signed.message
-        kind = type(message)
-        _require(0 <= message.replica < self.n, f"replica {message.replica} of {self.n}")
-        _require(encode_record(message) == signed.encoded, f"the bytes of a {kind.__name__} are those of another one")
-        self._verify_signature(message.replica, PURPOSES[kind], signed.encoded, signed.signature)
+        self.verify_signature_of(signed)
         match message:
             case PrePrepare() | Body():
                 if isinstance(message, PrePrepare):
@@ -128,6 +129,13 @@ class Verifier:
                     self.verify_certificate(message.stable)
             case _:
                 pass
+
+    def verify_signature_of(self, signed: AnySigned) -> None:
+        """Check that its sender signed the message as what it is.  Raises ProofInvalid."""
+        message, kind = signed.message, type(signed.message)
+        _require(0 <= message.replica < self.n, f"replica {message.replica} of {self.n}")
+        _require(encode_record(message) == signed.encoded, f"the bytes of a {kind.__name__} are those of another one")
+        self._verify_signature(message.replica, PURPOSES[kind], signed.encoded, signed.signature)
 
     def verify_certificate(self, certificate: Certificate) -> None:
         """Check that a quorum signed CHECKPOINT for the height and header.  Raises ProofInvalid."""

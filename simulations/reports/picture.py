@@ -35,6 +35,8 @@ KIND_COLOURS = {
     "NEW-VIEW": "#6a1b9a",
     "STATUS": "#c9b458",
     "BODY": "#00838f",
+    "RECALL": "#8d6e63",
+    "RECALLED": "#5d4037",
 }
 VIEW_COLOURS = ("#f3f8ff", "#fff6e9", "#f0fbef", "#fdf0f4", "#f4f0fb", "#edfafa")
 """In turn; each band says its view."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from simulations.observations import Delivered, Dropped, Observation, Sent, Sized
+from simulations.observations import Delivered, Dropped, Observation, Paced, Sent, Sized
 from simulations.reports.words import get_replica, select, tell
 
 TIME_CHARS = 9
 REPLICA_CHARS = 7
-FRAMES = (Sent, Delivered, Dropped, Sized)
+FRAMES = (Sent, Delivered, Dropped, Sized, Paced)
 """What there is most of; `frames=False` leaves it out."""
 
 

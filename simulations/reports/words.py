@@ -11,6 +11,8 @@ from consensus.messages import (
     NewView,
     Prepare,
     PrePrepare,
+    Recall,
+    Recalled,
     Status,
     ViewChange,
 )
@@ -25,10 +27,14 @@ from simulations.observations import (
     FaultChanged,
     Halted,
     Observation,
+    Paced,
+    ProposalRefused,
     Restarted,
+    Scripted,
     Sent,
     Sized,
     Submitted,
+    Syncing,
 )
 
 KINDS = {
@@ -40,6 +46,8 @@ KINDS = {
     NewView: "NEW-VIEW",
     Status: "STATUS",
     Body: "BODY",
+    Recall: "RECALL",
+    Recalled: "RECALLED",
 }
 DIGEST_CHARS = 8
 
@@ -58,7 +66,7 @@ def get_replica(observation: Observation) -> int | None:
             return observation.source
         case Delivered() | Dropped():
             return observation.to
-        case FaultChanged():
+        case FaultChanged() | Scripted():
             return None
         case _:
             return observation.replica
@@ -84,6 +92,10 @@ def tell_message(signed: AnySigned) -> str:
             return f"{kind}: {where}, executed {message.last_executed}, stable {_seq(message.stable)}"
         case Body():
             return f"{kind}: {_short(message.digest)}"
+        case Recall():
+            return kind
+        case Recalled():
+            return f"{kind}: {len(message.said)} votes of {message.to}, stable {message.stable}"
 
 
 def tell(observation: Observation) -> str:
@@ -118,6 +130,14 @@ def tell(observation: Observation) -> str:
             return f"{'accepts' if accepted else 'refuses'} event {_short(event_id)}"
         case Sized(_, _, held):
             return "holds " + ", ".join(f"{name} {size}/{bound}" for name, size, bound in held)
+        case Syncing(_, _, active):
+            return "fetches blocks" if active else "has the blocks that it fetched"
+        case ProposalRefused(_, _, view, seq, why):
+            return f"refuses proposal {seq} of view {view}: {why}"
+        case Paced(_, _, timeout_ms):
+            return f"waits {timeout_ms} ms for a primary"
+        case Scripted(_, act, facts):
+            return " ".join(("SCRIPT:", act, *(f"{name} {value}" for name, value in facts)))
         case FaultChanged(_, what):
             return f"FAULT: {what}"
 

@@ -7,7 +7,7 @@ two votes that contradict each other (restarts included), that certificates veri
 import heapq
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from consensus.authentication import verify_signed
 from consensus.effects import (
@@ -82,8 +82,9 @@ def make_parameters(
     )
 
 
-def make_sign(replica: int) -> Callable[[Purpose, bytes], bytes]:
-    return lambda purpose, message: KEYS[replica].sign(CHAIN_ID, purpose, message)
+def make_sign(replica: int, parameters: Parameters | None = None) -> Callable[[Purpose, bytes], bytes]:
+    where = parameters or make_parameters(max(4, replica + 1))
+    return lambda purpose, message: KEYS[replica].sign(where.domain(purpose), purpose, message)
 
 
 def sign(message: M) -> Signed[M]:
@@ -196,9 +197,16 @@ class Cluster:
     """n nodes, and the time.  Nodes in `byzantine` are driven by the test and not checked."""
 
     def __init__(
-        self, n: int = 4, seed: int = 0, faults: Faults = Faults(), byzantine: Sequence[int] = (), window: int = 8
+        self,
+        n: int = 4,
+        seed: int = 0,
+        faults: Faults = Faults(),
+        byzantine: Sequence[int] = (),
+        window: int = 8,
+        era: int = 0,
+        base: int = 0,
     ) -> None:
-        self.parameters = make_parameters(n, window)
+        self.parameters = replace(make_parameters(n, window), era=era, base=base)
         self.random = random.Random(seed)
         self.faults = faults
         self.byzantine = tuple(byzantine)
@@ -213,7 +221,7 @@ class Cluster:
         self._count = 0
         self._agreed: dict[int, bytes] = {}
         self._votes: dict[tuple[int, type[object], int, int], bytes] = {}
-        self.nodes = [Node(number, Replica(self.parameters, number, make_sign(number))) for number in range(n)]
+        self.nodes = [self._make_node(number) for number in range(n)]
         for node in self.nodes:
             self.step(node, Started())
 
@@ -233,11 +241,11 @@ class Cluster:
         """Start again from what was durable."""
         node = self.nodes[number]
         assert not node.up
-        stable = max((seq for seq in node.certificates if seq <= node.executed), default=0)
+        stable = max((seq for seq in node.certificates if seq <= node.executed), default=self.parameters.base)
         node.replica = Replica.recover(
             self.parameters,
             number,
-            make_sign(number),
+            make_sign(number, self.parameters),
             node.executed,
             node.headers[-1],
             node.certificates.get(stable),
@@ -305,6 +313,12 @@ class Cluster:
         self.step(node, Received(decoded, body))
 
     # The world.
+
+    def _make_node(self, number: int) -> Node:
+        node = Node(number, Replica(self.parameters, number, make_sign(number, self.parameters)))
+        node.headers *= self.parameters.base + 1
+        node.batches *= self.parameters.base + 1
+        return node
 
     def after(self, delay_ms: int, action: Callable[[], None]) -> None:
         self._count += 1

@@ -123,6 +123,30 @@ def test_f_wrong_checkpoints_change_nothing() -> None:
     assert replica.halted is None
 
 
+def test_more_than_f_wrong_checkpoints_halt_whoever_hears_of_them() -> None:
+    """Otherwise ordering would go on for a window and then stop without a word."""
+    replica = make_executing_replica()
+    replica.step(Executed(1, HEADER))
+    effects = [*replica.step(checkpoint(0, 1, OTHER)), *replica.step(checkpoint(1, 1, OTHER))]
+    assert replica.halted is None  # the fourth may still make it a quorum
+
+    effects += replica.step(checkpoint(2, 1, HEADER))
+
+    assert [type(effect) for effect in effects if isinstance(effect, Halt | Stable)] == [Halt]
+    assert replica.halted == "no header can be certified at 1: 4 replicas signed 2 of them"
+
+
+def test_wrong_checkpoints_of_a_place_with_a_certificate_halt_nobody() -> None:
+    replica = make_executing_replica()
+    replica.step(Executed(1, HEADER))
+    for sender in (0, 1):
+        replica.step(checkpoint(sender, 1, HEADER))
+
+    replica.step(checkpoint(2, 1, OTHER))
+
+    assert replica.halted is None
+
+
 def test_every_block_gets_its_certificate_also_when_the_next_is_certified_first() -> None:
     replica = make_executing_replica()
     for item in (pre_prepare(2, B), judged(2, B), prepare(1, 2, B), commit(1, 2, B), commit(2, 2, B)):

@@ -63,7 +63,7 @@ def view_change(replica: int, view: int = 1, prepared: tuple[PreparedProof, ...]
 def new_view(view_changes: list[Signed[ViewChange]], view: int = 1) -> Signed[NewView]:
     """What the correct primary would make of these."""
     primary = view % 4
-    plan = compute_plan([signed.message for signed in view_changes])
+    plan = compute_plan([signed.message for signed in view_changes], 0)
     proposals = tuple(
         Reproposal(digest, seq, sign(PrePrepare(digest, primary, seq, view)).signature)
         for seq, digest in plan.proposals
@@ -88,7 +88,7 @@ def test_o_takes_the_prepared_batch_of_the_highest_view_and_fills_gaps_with_null
         view_change(2, 3),
     ]
 
-    plan = compute_plan([signed.message for signed in changes])
+    plan = compute_plan([signed.message for signed in changes], 0)
 
     assert plan.proposals == [(1, digest_of(A)), (2, NULL_DIGEST), (3, digest_of(B))]
 
@@ -98,14 +98,14 @@ def test_o_begins_above_the_highest_stable_checkpoint() -> None:
     ahead = ViewChange((make_proof(0, 4, B),), 1, certificate, 1)
     behind = ViewChange((make_proof(0, 1, A), make_proof(0, 3, A)), 0, None, 1)
 
-    plan = compute_plan([behind, ahead])
+    plan = compute_plan([behind, ahead], 0)
 
     assert plan.stable == certificate
     assert plan.proposals == [(3, digest_of(A)), (4, digest_of(B))]
 
 
 def test_o_is_empty_when_nothing_was_prepared() -> None:
-    assert compute_plan([ViewChange((), 0, None, 1)]).proposals == []
+    assert compute_plan([ViewChange((), 0, None, 1)], 0).proposals == []
 
 
 def test_new_view_of_a_correct_primary_is_believed() -> None:

@@ -11,6 +11,7 @@ from ledger.primitives.canonical_json import canonical_json
 from ledger.primitives.signing import Purpose, SigningKey, verify_signature
 from ledger.proofs import ProofInvalid, ProofUnavailable, Proven, make_event_proof, verify_event_proof
 from ledger.receipts import APPLIED, SKIPPED
+from ledger.service import Validators
 from social.posts import PostPublished
 from tests.ledger.world import World, id_of, make_genesis
 
@@ -25,7 +26,7 @@ def certify(world: World, height: int) -> None:
 
 
 def verify(data: bytes, name: str = "test") -> Proven:
-    def verify_certificate(height: int, header_hash: bytes, certificate: bytes) -> None:
+    def verify_certificate(validators: Validators, height: int, header_hash: bytes, certificate: bytes) -> None:
         verify_signature(NOTARY.public, header_hash, Purpose.CHECKPOINT, height.to_bytes(8, "big"), certificate)
 
     return verify_event_proof(data, make_genesis(name), verify_certificate)
@@ -178,7 +179,10 @@ def test_the_signed_event_can_not_be_left_out(posted: tuple[World, SignedEvent])
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 2},
+        {"version": 1},
+        {"handovers": {}},
+        {"handovers": [5]},
+        {"handovers": [{"header": ""}]},
         {"version": True},
         {"version": "1"},
         {"path": {}},

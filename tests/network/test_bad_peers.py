@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
-from consensus.messages import Prepare, encode_signed, make_signed
+from consensus.messages import Prepare, make_signed
 from ledger.authoring import Reference, make_event, sign_event
 from ledger.events import SignedEvent, encode_signed_event
 from ledger.genesis import compute_chain_id, decode_genesis_file
@@ -19,6 +19,7 @@ from node.api_client import ApiClient
 from node.block_fetch import BlockRange
 from node.config import load_config, parse_peers
 from node.devnet import Devnet, Member
+from node.eras import encode_frame
 from node.modules import make_registry
 from p2p.errors import PeerFault, PeerUnreachable
 from p2p.handshake import Role
@@ -157,7 +158,7 @@ async def consensus_from_a_stranger(attacker: Attacker) -> None:
         return key.sign(attacker.chain_id, purpose, message)
 
     forged = make_signed(Prepare(digest=bytes(32), replica=0, seq=1, view=0), sign)
-    await attacker.send(FrameKind.CONSENSUS, encode_signed(forged))
+    await attacker.send(FrameKind.CONSENSUS, encode_frame(0, forged))
 
 
 async def consensus_garbage(attacker: Attacker) -> None:

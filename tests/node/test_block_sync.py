@@ -8,7 +8,6 @@ import pytest
 import trio
 
 from consensus.messages import Certificate, Checkpoint, Vote
-from consensus.parameters import Parameters
 from ledger.block import StoredBlock, decode_header, encode_header
 from ledger.events import SignedEvent
 from ledger.payloads import Payload, encode_payload
@@ -66,7 +65,6 @@ class Syncing:
         self.sync = BlockSync(
             chain,
             Executor(chain),
-            Parameters(chain_id=chain.chain_id, replicas=chain.genesis.validators),
             EventCache(chain.registry, chain.chain_id),
             request=self._request,
             peers=lambda: list(sources),
@@ -222,7 +220,7 @@ async def test_a_certificate_of_another_block_is_none(world: World, source: Worl
     assert node.height == HEIGHT
 
 
-async def test_a_source_that_repeats_old_blocks_is_asked_once_and_blamed(world: World, source: World) -> None:
+async def test_a_source_that_repeats_old_blocks_is_blamed(world: World, source: World) -> None:
     first = source.chain.read_block(1)
     assert first is not None
 
@@ -230,9 +228,11 @@ async def test_a_source_that_repeats_old_blocks_is_asked_once_and_blamed(world: 
         return encode_record(Blocks((first,), head=2**60))
 
     node = Syncing(world, {LIAR: only_the_first, HONEST: honest(source)})
+    await node.run_until_idle(1)
 
     await node.run_until_idle()
 
+    assert node.asked == [LIAR, LIAR, HONEST]
     assert node.blamed == [LIAR]
     assert node.height == HEIGHT
 
@@ -251,6 +251,21 @@ async def test_a_source_that_fails_is_left_for_the_next_and_asked_last_from_then
 
     assert node.height == HEIGHT
     assert node.asked.count(LIAR) == 1
+
+
+async def test_a_source_that_gives_less_than_was_asked_holds_nobody_up(world: World, source: World) -> None:
+    """A liar gave one block for each question, just in time, and was asked on and on: the chain grew faster."""
+
+    async def drip(body: bytes) -> bytes:
+        found = decode_record(Blocks, answer_range(source.chain, body))
+        return encode_record(replace(found, blocks=found.blocks[:1]))
+
+    node = Syncing(world, {LIAR: drip, HONEST: honest(source)})
+
+    await node.run_until_idle()
+
+    assert node.asked == [LIAR, HONEST]
+    assert (node.height, node.blamed) == (HEIGHT, [])
 
 
 async def test_garbage_is_blamed(world: World, source: World) -> None:

@@ -252,7 +252,8 @@ async def test_an_alert_ends_consensus_and_leaves_the_api(place: Place, monkeypa
     monkeypatch.setattr(run_module, "Node", Watched)
     async with running(place) as client:
         (node,) = nodes
-        assert node.driver is not None
+        assert node.validator is not None
+        assert node.validator.driver is not None
         monkeypatch.setattr(node.network, "send", lambda *message: sent.append(message))
         with trio.move_on_after(0.2):
             await node.executor.replay(4, NULL_PROPOSAL, bytes(32))
@@ -295,8 +296,9 @@ async def test_a_replica_that_halts_raises_the_alert(place: Place, monkeypatch: 
     monkeypatch.setattr(run_module, "Node", Watched)
     async with running(place) as client:
         (node,) = nodes
-        assert node.driver is not None
-        node.driver._core.halted = "a quorum signed another digest"  # pyright: ignore[reportPrivateUsage]
+        assert node.validator is not None
+        assert node.validator.driver is not None
+        node.validator.driver._core.halted = "a quorum signed another digest"  # pyright: ignore[reportPrivateUsage]
         with trio.fail_after(5):
             await node.integrity.wait_raised()
         status = await ask(client.get, "/node/status")

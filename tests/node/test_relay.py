@@ -13,7 +13,15 @@ from ledger.primitives.encoding import decode, encode
 from node import relay as relay_module
 from node.event_cache import EventCache
 from node.mempool import Accepted, Mempool, Refused
-from node.relay import FORGED, FRAME_EVENTS_MAX, RESEND_AFTER_MS, Relay, SubmissionMalformed
+from node.relay import (
+    FORGED,
+    FORWARD_AFTER_MS,
+    FRAME_EVENTS_MAX,
+    LOOK_MS,
+    RESEND_AFTER_MS,
+    Relay,
+    SubmissionMalformed,
+)
 from node.submission_log import SubmissionLog
 from social.posts import PostPublished
 from tests.ledger.world import REGISTRY, World, id_of, sign_edited
@@ -151,7 +159,8 @@ async def test_what_has_ended_is_not_sent_again(
     await trio.testing.wait_all_tasks_blocked()
 
     if way == "executed":
-        node.relay.forget([id_of(event)])
+        done, _ = node.mempool.remove_block(node.world.execute(event))
+        node.relay.forget(done)
     else:
         node.mempool.remove_expired(10**6)
     await trio.sleep(10)
@@ -176,14 +185,29 @@ async def test_the_oldest_is_sent_again_first(
 # From peers.
 
 
-async def test_a_peer_s_events_are_taken_and_not_sent_on(
+async def test_the_oldest_of_a_peer_s_events_is_sent_on_when_it_waits(
+    node: Node, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """A liar told f + 1 backups of an event, and not the primary: it was suspected, again and again."""
+    nursery.start_soon(node.relay.run)
+    first, second = post(node.world), post(node.world)
+    await node.relay.receive(pack(first, second))
+
+    await trio.sleep(FORWARD_AFTER_MS / 1_000)
+    assert node.sent() == []
+    await trio.sleep(2 * LOOK_MS / 1_000)
+
+    assert node.sent() == [first]
+
+
+async def test_a_peer_s_events_are_taken_and_not_sent_on_at_once(
     node: Node, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
     nursery.start_soon(node.relay.run)
     events = [post(node.world) for _ in range(20)]
 
     await node.relay.receive(pack(*events))
-    await trio.sleep(10)
+    await trio.sleep(FORWARD_AFTER_MS / 1_000)
 
     assert (len(node.mempool), node.arrivals, node.frames) == (20, 1, [])
 

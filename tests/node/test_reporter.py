@@ -24,12 +24,14 @@ from node.evidence_book import EvidenceBook
 from node.mempool import Accepted, Answer, Refused
 from node.reporter import Reporter
 from p2p.errors import PeerFault, PeerUnreachable
+from tests.economy.council import open_council
 from tests.economy.node_town import NODES, NodeTown
 from tests.economy.town import EPOCH_BEATS
 from tests.ledger.world import VALIDATORS
 
 ME = 0
 SILENT, LYING, BEHIND = 4, 5, 6
+CANDIDATE = 4
 
 
 @pytest.fixture
@@ -47,15 +49,15 @@ def town(tmp_path: Path) -> Iterator[NodeTown]:
 class Desk:
     """The node around one reporter: submissions wait and are executed, peers answer from its chain."""
 
-    def __init__(self, town: NodeTown) -> None:
+    def __init__(self, town: NodeTown, me: int = ME) -> None:
         self.town = town
+        self.me = me
         self.evidence = EvidenceBook(town.store.path.parent / "evidence")
         self.is_full = False
         self.waiting: list[tuple[bytes, SignedEvent]] = []
         self.reporter = Reporter(
             town.chain,
-            VALIDATORS[ME],
-            ME,
+            NODES[me],
             submit=self._submit,
             is_waiting=lambda event_id: any(waiting == event_id for waiting, _ in self.waiting),
             request=self._request,
@@ -76,7 +78,7 @@ class Desk:
     def deliver(self) -> None:
         """Execute what waits; all of it is allowed."""
         for _, signed in self.waiting:
-            self.town.operators[ME].nonce += 1
+            self.town.operators[self.me].nonce += 1
             self.town.apply(signed)
         self.waiting.clear()
 
@@ -274,6 +276,37 @@ def test_an_answer_is_for_one_challenge_and_one_node(town: NodeTown) -> None:
 def test_a_malformed_challenge_is_a_fault_of_the_peer(town: NodeTown, body: bytes) -> None:
     with pytest.raises(PeerFault, match="challenge_malformed"):
         answer_challenge(town.chain, NODES[5], body)
+
+
+async def test_a_node_that_was_admitted_says_once_in_each_epoch_that_it_is_ready(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    council = open_council(tmp_path / "council")
+    council.do(
+        council.operators[CANDIDATE], AppKeyGranted, expires_nonce=1_000, key=NODES[CANDIDATE].public, scopes=("nodes",)
+    )
+    desk = Desk(council, CANDIDATE)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(desk.reporter.run)
+        desk.beat([])
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.list_waiting() == []  # nobody has admitted it
+
+        council.admit(CANDIDATE)
+        for _ in range(2):
+            desk.beat([])
+            await trio.testing.wait_all_tasks_blocked()
+        assert desk.list_waiting() == ["infra.ValidatorReady"]
+
+        desk.deliver()
+        desk.beat([])
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.list_waiting() == []
+        council.end()
+        nursery.cancel_scope.cancel()
+
+    assert NODES[CANDIDATE].public in council.chain.validators.keys
+    council.close()
 
 
 async def test_a_validator_that_changed_its_key_is_attested_under_the_new_one_and_the_change_is_not_certified(

@@ -172,7 +172,7 @@ def test_gaps_left(planted: bool) -> None:
         1,
         tuple(Cited(each.encoded, each.signature) for each in signed),
     )
-    assert compute_plan(left).proposals == compute_proposals(left)
+    assert compute_plan(left, 0).proposals == compute_proposals(left)
 
     with planted_or_not("gaps-left", planted):
         verify_signed(PARAMETERS, sign(message))

@@ -50,7 +50,7 @@ def test_a_good_run_passes_all_checkers(world: World) -> None:
     for checker in checkers:
         feed(checker, observations)
 
-    assert len({checker.name for checker in checkers}) == len(checkers) == 8
+    assert len({checker.name for checker in checkers}) == len(checkers) == 10
 
 
 class TestAgreement:

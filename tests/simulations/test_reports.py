@@ -14,10 +14,14 @@ from simulations.observations import (
     FaultChanged,
     Halted,
     Observation,
+    Paced,
+    ProposalRefused,
     Restarted,
+    Scripted,
     Sent,
     Sized,
     Submitted,
+    Syncing,
 )
 from simulations.reports.picture import make_picture
 from simulations.reports.timeline import make_timeline
@@ -48,6 +52,10 @@ def make_run(world: World) -> list[Observation]:
         Delivered(70, 0, 1, sign(Status(1, True, 1, (), 0, None, (1,), 0, ())), 65),
         Accused(80, 2, sign(Commit(A, 3, 1, 0)), sign(Commit(B, 3, 1, 0))),
         Halted(90, 3, "own header differs"),
+        Syncing(91, 1, True),
+        ProposalRefused(92, 2, 1, 7, "too early"),
+        Paced(93, 2, 4000),
+        Scripted(94, "killed at", (("replica", 0), ("point", "send"))),
     ]
 
 
@@ -66,6 +74,12 @@ def test_a_line_for_each_observation(world: World) -> None:
     assert lines[9].split(maxsplit=2) == ["20", "-", "FAULT: cut {0} | {1, 2, 3}"]
     assert "VIEW-CHANGE of 2: to view 1, stable 0, prepared [1@0]" in lines[11]
     assert all(len(line) < 200 for line in lines)
+    assert [line.split(maxsplit=1)[1].strip() for line in lines[-4:]] == [
+        "1        fetches blocks",
+        "2        refuses proposal 7 of view 1: too early",
+        "2        waits 4000 ms for a primary",
+        "-        SCRIPT: killed at replica 0 point send",
+    ]
 
 
 def test_a_window_of_the_timeline_and_one_without_frames(world: World) -> None:

@@ -15,7 +15,8 @@ from consensus.messages import Certificate
 from consensus.quorum import verify_certificate
 from ledger.primitives.ids import IdKind, encode_id
 from ledger.primitives.records import decode_record
-from node.replica import make_parameters
+from ledger.service import Validators
+from node.eras import make_parameters
 from tools.chaos.load import Line, Load
 from tools.chaos.network import ChaosNetwork, InvariantBroken, Node
 
@@ -68,7 +69,7 @@ async def _read_blocks(node: Node, heights: list[int]) -> list[dict[str, Any]]:
 
 def read_chain(network: ChaosNetwork, node: Node, height: int) -> NodeChain:
     """Read every header up to a height; verify each certificate.  Raises InvariantBroken."""
-    parameters = make_parameters(network.genesis, network.chain_id)
+    parameters = make_parameters(network.chain_id, Validators(network.genesis.validators))
     blocks: list[str] = []
     digests: list[str] = []
     certificates = 0
