@@ -11,12 +11,13 @@ from consensus.messages import Commit, make_signed
 from ledger import keyspace
 from ledger.account_keys import AppKeyGranted
 from ledger.events import SignedEvent, check_event
-from ledger.nodes import NodeRetired
+from ledger.nodes import NodeRetired, registration_message
 from ledger.primitives.checkpoint import Checkpoint
 from ledger.primitives.records import encode_record
-from ledger.primitives.signing import Purpose
+from ledger.primitives.signing import Purpose, SigningKey
 from ledger.service import read_service
 from ledger.telemetry import read_attestations
+from ledger.validators import ValidatorKeyRotated
 from ledger.verdict import deny
 from node.challenges import NO_ANSWER, Challenge, answer_challenge, encode_challenge, is_right_answer
 from node.evidence_book import EvidenceBook
@@ -91,7 +92,8 @@ class Desk:
         self.deliver()
 
     async def _request(self, peer: bytes, body: bytes, timeout_s: float) -> bytes:
-        number = [key.public for key in NODES].index(peer)
+        numbers = {key.public: number for number, key in enumerate(NODES)}
+        number = numbers.get(peer, SILENT)
         if number == SILENT:
             raise PeerUnreachable("expected an answer, got none")
         if number == BEHIND:
@@ -305,3 +307,36 @@ async def test_a_node_that_was_admitted_says_once_in_each_epoch_that_it_is_ready
 
     assert NODES[CANDIDATE].public in council.chain.validators.keys
     council.close()
+
+
+async def test_a_validator_that_changed_its_key_is_attested_under_the_new_one_and_the_change_is_not_certified(
+    town: NodeTown, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The first beat of the new era is certified by the old set; whatever else is reported must be allowed."""
+    desk, new = Desk(town), SigningKey(b"n" * 32)
+    operator = town.operators[1]
+    message = registration_message(operator.account, new.public)
+    proof = new.sign(town.chain.chain_id, Purpose.NODE_REGISTRATION, message)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(desk.reporter.run)
+        for _ in range(EPOCH_BEATS):
+            desk.beat([0, 1, 2, 3])
+            await desk.pass_beat()
+        rotated = town.do(operator, ValidatorKeyRotated, new_node=new.public, node=NODES[1].public, proof=proof)
+        epoch = town.chain.head.header.epoch
+        while town.chain.head.header.epoch == epoch:
+            desk.beat([0, 1, 2, 3])
+            if town.chain.head.header.epoch == epoch:
+                await desk.pass_beat()
+        await desk.pass_beat()
+        certified = desk.votes()
+        for _ in range(EPOCH_BEATS - 1):
+            desk.beat([])
+            await desk.pass_beat()
+        nursery.cancel_scope.cancel()
+
+    words = read_attestations(town.store, new.public, epoch)
+    assert rotated.outcome == "applied"
+    assert certified == (0, 0, 0, 0, 0)
+    assert [word.validator for word in words] == [NODES[ME].public]
+    assert read_attestations(town.store, NODES[1].public, epoch) == ()
