@@ -5,6 +5,7 @@ from collections.abc import Collection
 from consensus.messages import PrePrepare, ViewChange, holds
 from simulations.checkers.expected import Expect
 from simulations.observations import (
+    BlockMade,
     CheckFailed,
     Delivered,
     EnteredView,
@@ -31,6 +32,7 @@ class ExpectedViews:
         self._refused: set[tuple[int, int]] = set()  # replica, view
         self._heard: dict[int, dict[int, int]] = {number: {} for number in sorted(self._correct)}
         self._reasons: dict[str, str] = {}  # the reason, and the first that had it
+        self._height = 0
         self._began_ms: int | None = None
         self._came_ms: int | None = None
         self._timeouts: dict[int, int] = {}
@@ -39,8 +41,11 @@ class ExpectedViews:
     def observe(self, observation: Observation) -> None:
         match observation:
             case Sent(at_ms, _, _, signed, _) if self._began_ms is None and holds(signed, PrePrepare):
-                if signed.message.view + 1 == self._expect.reached_view:
+                if signed.message.view + 1 == self._expect.reached_view and signed.message.seq > self._height:
                     self._began_ms = at_ms
+            case BlockMade(_, replica, executed, _) if replica in self._correct and self._came_ms is None:
+                if executed.header.height > self._height:
+                    self._height, self._began_ms = executed.header.height, None
             case EnteredView(at_ms, replica, view) if replica in self._correct:
                 self._entered[replica] = max(view, self._entered[replica])
                 self._on_entered(at_ms, view)
