@@ -23,8 +23,8 @@ class Expect:
     """Exactly the reasons for which correct replicas left views by themselves."""
     reached_view: int | None = None
     reached_within_ms: int = 0
-    """A quorum of correct replicas is in that view or above, so long after the first proposal of the view below that is
-    not executed there."""
+    """A quorum of correct replicas is in that view or above, so long after progress ended in the view below: after
+    its last block, or its first proposal that is not executed."""
     timeout_ms_peak_min: int | None = None
     timeout_ms_end_max: int | None = None
     """How far timeouts grow at some correct replica, and to what they have come down in the core when the run ends."""
