@@ -24,6 +24,7 @@ POINTS = (
 """Where a node may lose its power: before and after each write, and between two sends."""
 FRAMES_MIN = 4
 WAIT_FOR_FRAMES_MS = 20
+TEAR_START_BYTES_MAX = 1_000
 TEAR_STEP_BYTES = 13
 """From one torn append to the next: coprime to the sizes, so that seeds and lives come to ever other bytes."""
 
@@ -81,7 +82,7 @@ class _Trap:
         self._stream = world.schedule.stream(f"trap {node.number}")
         self._next = self._stream.randrange(len(POINTS))
         self._skip = 0
-        self._tear = self._stream.randrange(TEAR_STEP_BYTES)
+        self._tear = self._stream.randrange(TEAR_START_BYTES_MAX)
         self._waits_since_ms = world.now_ms
 
     def spring(self, point: str) -> None:

@@ -100,6 +100,14 @@ def test_views(expect: dict[str, Any], observations: list[Observation], failure:
     judge(ExpectedViews(Expect(**expect), CORRECT, 1, 3), observations, failure)
 
 
+def test_a_proposal_that_is_executed_does_not_count_for_the_time_that_a_view_takes(world: World) -> None:
+    later = replace(sent_by(0, sign(PrePrepare(A, 0, 2, 0)), b"a"), at_ms=50)
+    run: list[Observation] = [PROPOSED, made(0, make_blocks(world, 1)[0], 40), later, *enters(0, 1, 2, at_ms=60)]
+
+    judge(ExpectedViews(Expect(reached_view=1, reached_within_ms=10), CORRECT, 1, 3), run, None)
+    judge(ExpectedViews(Expect(reached_view=1, reached_within_ms=9), CORRECT, 1, 3), run, "found after 10 ms")
+
+
 ACCUSES = Accused(0, 1, sign(Commit(A, 3, 1, 0)), sign(Commit(B, 3, 1, 0)))
 STOPS = Halted(0, 3, "own header differs")
 VOTES = sent_by(3, sign(Prepare(A, 3, 5, 0)))
@@ -183,6 +191,15 @@ def test_how_long_an_account_waits(world: World) -> None:
     judge(ExpectedWork(expect, CORRECT, world.ada.account), run, None)
     judge(ExpectedWork(expect, CORRECT, bytes(32)), run, "found no event of it")
     judge(ExpectedWork(replace(expect, waiting_ms_max=29), CORRECT, world.ada.account), run, "found 30 ms, from 10 ms")
+
+
+def test_an_account_does_not_wait_while_an_earlier_event_is_missing(world: World) -> None:
+    events = [post(world), post(world, "And again.")]
+    executed = world.execute(*events)
+    run: list[Observation] = [Submitted(30, 0, id_of(events[0]), True), made(0, executed, 40)]
+    run.insert(0, Submitted(10, 0, id_of(events[1]), True))
+
+    judge(ExpectedWork(Expect(waiting_account=1, waiting_ms_max=10), CORRECT, world.ada.account), run, None)
 
 
 def test_how_much_is_executed_before_the_world_is_healed(world: World) -> None:

@@ -23,7 +23,8 @@ class Expect:
     """Exactly the reasons for which correct replicas left views by themselves."""
     reached_view: int | None = None
     reached_within_ms: int = 0
-    """A quorum of correct replicas is in that view or above, so long after the first proposal of the view below it."""
+    """A quorum of correct replicas is in that view or above, so long after progress ended in the view below: after
+    its last block, or its first proposal that is not executed."""
     timeout_ms_peak_min: int | None = None
     timeout_ms_end_max: int | None = None
     """How far timeouts grow at some correct replica, and to what they have come down in the core when the run ends."""
@@ -54,7 +55,7 @@ class Expect:
     """Places that NEW-VIEWs fill with the null request."""
     waiting_account: int | None = None
     waiting_ms_max: int = 0
-    """No event of the account, once a correct replica has accepted it, waits longer than that."""
+    """No event of the account, once correct replicas have accepted it and those before it, waits longer than that."""
     executed_before_heal_min: int = 0
     """Events that are executed while the faults last."""
     skipped_min: int = 0

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from consensus.messages import PrePrepare, ViewChange, holds
 from simulations.checkers.expected import Expect
 from simulations.observations import (
+    BlockMade,
     CheckFailed,
     Delivered,
     EnteredView,
@@ -31,6 +32,8 @@ class ExpectedViews:
         self._refused: set[tuple[int, int]] = set()  # replica, view
         self._heard: dict[int, dict[int, int]] = {number: {} for number in sorted(self._correct)}
         self._reasons: dict[str, str] = {}  # the reason, and the first that had it
+        self._height = self._made_ms = 0  # the highest block before the view is reached, and when it was made
+        self._proposed: dict[int, int] = {}  # places of the view below, and when they were proposed first
         self._began_ms: int | None = None
         self._came_ms: int | None = None
         self._timeouts: dict[int, int] = {}
@@ -38,9 +41,12 @@ class ExpectedViews:
 
     def observe(self, observation: Observation) -> None:
         match observation:
-            case Sent(at_ms, _, _, signed, _) if self._began_ms is None and holds(signed, PrePrepare):
+            case Sent(at_ms, _, _, signed, _) if holds(signed, PrePrepare):
                 if signed.message.view + 1 == self._expect.reached_view:
-                    self._began_ms = at_ms
+                    self._proposed.setdefault(signed.message.seq, at_ms)
+            case BlockMade(at_ms, replica, executed, _) if replica in self._correct and self._came_ms is None:
+                if executed.header.height > self._height:
+                    self._height, self._made_ms = executed.header.height, at_ms
             case EnteredView(at_ms, replica, view) if replica in self._correct:
                 self._entered[replica] = max(view, self._entered[replica])
                 self._on_entered(at_ms, view)
@@ -68,6 +74,8 @@ class ExpectedViews:
             count = sum(1 for each in self._entered.values() if each >= reached)
             if count >= min(self._quorum, len(self._correct)):
                 self._came_ms = at_ms
+                waiting = [since for seq, since in self._proposed.items() if seq > self._height]
+                self._began_ms = max(min(waiting), self._made_ms) if waiting else self._made_ms or None
 
     def _on_left(self, replica: int, view: int) -> None:
         was_changing = self._left[replica] > self._entered[replica]

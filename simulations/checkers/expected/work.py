@@ -26,6 +26,7 @@ class ExpectedWork:
         self._account = account
         self._accepted: dict[bytes, int] = {}
         self._executed: set[bytes] = set()
+        self._since_ms = 0
         self._waited: list[tuple[int, int]] = []  # how long, and since when
         self._executed_before_heal = 0
         self._skipped: set[tuple[int, bytes]] = set()
@@ -44,9 +45,10 @@ class ExpectedWork:
                         self._skipped.add((executed.header.height, receipt.event_id))
                     if receipt.outcome != SKIPPED and receipt.event_id not in self._executed:
                         self._executed.add(receipt.event_id)
-                        since_ms = self._accepted.get(receipt.event_id)
-                        if receipt.author == self._account and since_ms is not None:
-                            self._waited.append((at_ms - since_ms, since_ms))
+                        if receipt.author == self._account and receipt.event_id in self._accepted:
+                            # Not before those with lower nonces were accepted as well: a liar may have had them.
+                            self._since_ms = max(self._since_ms, self._accepted[receipt.event_id])
+                            self._waited.append((at_ms - self._since_ms, self._since_ms))
             case Dropped(_, _, to, why) if to in self._correct and why.startswith("refused"):
                 self._refused += 1
             case FaultChanged(_, what) if what.startswith("healed"):
