@@ -8,6 +8,7 @@ in signatures instead.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ledger.authoring import Reference, make_event, sign_event
 from ledger.events import SignedEvent, compute_event_id
@@ -15,8 +16,9 @@ from ledger.primitives.ids import compute_account_id
 from ledger.primitives.signing import Purpose, SigningKey, is_valid_signature
 from ledger.tokens import FLX
 from ledger.transfers import TokensTransferred
-from node.mempool import Accepted
+from node.mempool import Accepted, Answer
 from simulations.faults import Faults
+from simulations.node import Validator
 from simulations.observations import BlockMade, Certified, Delivered, EnteredView, Observation, Sent
 from simulations.setting import Timing, make_account_key
 from simulations.world import Load, World
@@ -121,9 +123,16 @@ def measure(
     meter = Meter()
     world.observe(meter.observe)
     world.start()
-    sender = Sender(world, meter)
+    sender = Sender(world)
+
+    def send(number: int) -> None:
+        node = world.nodes[number % n]
+        event_id, answer = sender.send(node)
+        assert isinstance(answer, Accepted), answer
+        meter.asked[event_id] = (node.number, world.now_ms)
+
     for number in range(events):
-        world.schedule.after(number * EVENT_GAP_MS, sender.send)
+        world.schedule.after(number * EVENT_GAP_MS, partial(send, number))
     end_ms = world.now_ms + events * EVENT_GAP_MS + WITHIN_MS
     while len(meter.final_ms) < events and world.now_ms < end_ms:
         world.run_until(lambda: len(meter.final_ms) == events, 1_000)
@@ -153,33 +162,28 @@ def measure(
 
 
 class Sender:
-    """One account that pays another, one event after the other, each to the next replica."""
+    """One account that pays account 1, one event after the other."""
 
-    def __init__(self, world: World, meter: Meter) -> None:
-        self._world = world
-        self._meter = meter
-        self._key = make_account_key(0)
+    def __init__(self, world: World, number: int = 0) -> None:
+        self._key = make_account_key(number)
         self._chain_id = world.setting.chain_id
         self._kind = next(kind for kind in world.setting.registry.all() if kind.body is TokensTransferred)
-        self._author = compute_account_id(self._chain_id, self._key.public)
+        self.author = compute_account_id(self._chain_id, self._key.public)
         self._to = compute_account_id(self._chain_id, make_account_key(1).public)
         self._nonce = 0
 
-    def send(self) -> None:
-        node = self._world.nodes[self._nonce % self._world.n]
+    def send(self, node: Validator) -> tuple[bytes, Answer]:
+        """Submit the next event to a replica; return its id, and the answer."""
         self._nonce += 1
         signed = self._sign(node.chain.references(0))
-        event_id = compute_event_id(signed.event)
-        self._meter.asked[event_id] = (node.number, self._world.now_ms)
-        answer = node.submit(signed)
-        assert isinstance(answer, Accepted), answer
+        return compute_event_id(signed.event), node.submit(signed)
 
     def _sign(self, reference: tuple[bytes, int] | None) -> SignedEvent:
         assert reference is not None, "every chain has a genesis"
         event = make_event(
             self._kind,
             TokensTransferred(self._nonce, self._to, FLX),
-            author=self._author,
+            author=self.author,
             key=self._key.public,
             nonce=self._nonce,
             reference=Reference(0, *reference),

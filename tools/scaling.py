@@ -83,9 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument("--write", action="store_true", help="draw docs/scaling.svg")
     options = parser.parse_args(arguments)
-    logging.disable(logging.CRITICAL)
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
     signature_us = time_signature_us()
     measures: list[Measure] = []
     with Progress(console=Console(stderr=True)) as progress:
@@ -108,4 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     main()
