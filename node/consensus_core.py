@@ -6,7 +6,7 @@ under trio) waits, syncs the vote log, sends, and runs judging and execution bes
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from consensus.authentication import verify_signed
@@ -45,6 +45,7 @@ from ledger.events import CheckedEvent
 from ledger.primitives.records import encode_record
 from node.clock import BeatClock
 from node.event_cache import EventCache
+from node.fairness import Fairness
 from node.judgement import BatchRefused, Proposal, judge_proposal, open_proposal
 from node.mempool import Mempool
 
@@ -102,6 +103,7 @@ class ConsensusCore:
         on_vote: Callable[[Checkpoint, bytes], None],
         events_max: int,
         batch_wait_ms: int,
+        pass_on: Callable[[CheckedEvent], object],
     ) -> None:
         self.replica = replica
         self.halted: str | None = None
@@ -117,6 +119,7 @@ class ConsensusCore:
         self._tell_vote = on_vote
         self._events_max = events_max
         self._batch_wait_ms = batch_wait_ms
+        self._fairness = Fairness(mempool, events_max=events_max, pass_on=pass_on)
         self._inputs: deque[Input] = deque()
         self._timers: dict[TimerKind, tuple[int, TimerFired]] = {}
         self._proposals: OrderedDict[bytes, Proposal] = OrderedDict()
@@ -187,6 +190,15 @@ class ConsensusCore:
                 now_ms=self._wall_ms(),
                 clock=self._beats,
                 cache=self._cache,
+            )
+            self._fairness.judge(
+                proposal,
+                view_number=judge.view,
+                seq=judge.seq,
+                in_flight=_get_events(flying),
+                state=self._chain.store,
+                beat=beat,
+                now_ms=self._monotonic_ms(),
             )
         except BatchRefused as refused:
             logger.warning("proposal %d in view %d refused: %s", judge.seq, judge.view, refused)
@@ -268,7 +280,7 @@ class ConsensusCore:
         if not waiting:
             self._events_since_ms = None
             return []
-        flying = [event for proposal in pending for event in proposal.checked if isinstance(event, CheckedEvent)]
+        flying = _get_events(pending)
         fresh = waiting - len(flying)
         if pending and fresh < self._events_max:
             return []
@@ -337,3 +349,7 @@ class ConsensusCore:
             known = open_proposal(data, self._cache)
             self._keep(data, known)
         return known
+
+
+def _get_events(pending: Iterable[Proposal]) -> list[CheckedEvent]:
+    return [event for proposal in pending for event in proposal.checked if isinstance(event, CheckedEvent)]

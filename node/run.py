@@ -215,6 +215,7 @@ class Node:
             on_evidence=lambda found: self._keep_evidence(found),
             events_max=self.config.consensus.batch_events_max,
             batch_wait_ms=self.config.consensus.batch_wait_ms,
+            pass_on=self.relay.adopt,
         )
 
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED) -> None:

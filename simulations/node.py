@@ -105,6 +105,8 @@ class Validator:
         """Why it will not start any more, if so: its disk is damaged."""
         self.behaviour: Behaviour | None = None
         self.block_answers: BlockAnswers | None = None
+        self.make_mempool: Callable[[], Mempool] = Mempool
+        """What a liar's events wait in may choose otherwise."""
         self.audience: frozenset[int] | None = None
         """The replicas that hear it, if not all do: a twin has the others."""
         self.sign: Sign = setting.sign_as(make_replica_key(number))
@@ -188,7 +190,7 @@ class Validator:
         self._is_replaying = False
         self.vote_log = VoteLog.recover(self.disk.log, self.chain.chain_id)
         cache = EventCache(setting.registry, self.chain.chain_id, setting.check_once)
-        self.mempool = Mempool()
+        self.mempool = self.make_mempool()
         self._beats = BeatClock(setting.genesis.beat_ms, self.local_ms)
         self._judging = Lane(self.after, lambda: draw(self._stream, JUDGE_MS))
         self._writing = Lane(self.after, lambda: draw(self._stream, EXECUTE_MS))
@@ -217,6 +219,7 @@ class Validator:
             on_vote=_ignore_vote,
             events_max=setting.timing.batch_events_max,
             batch_wait_ms=setting.timing.batch_wait_ms,
+            pass_on=self.relay.adopt,
         )
 
     # The life of the process.
