@@ -9,7 +9,7 @@ is certified too, `has_ended` says so, and whoever runs the core goes on with an
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from consensus.authentication import verify_signed
@@ -50,6 +50,7 @@ from ledger.service import read_era
 from node.clock import BeatClock
 from node.eras import encode_frame, split_frame
 from node.event_cache import EventCache
+from node.fairness import Fairness
 from node.judgement import BatchRefused, Proposal, judge_proposal, open_proposal
 from node.mempool import Mempool
 
@@ -110,6 +111,7 @@ class ConsensusCore:
         on_vote: Callable[[Checkpoint, bytes], None],
         events_max: int,
         batch_wait_ms: int,
+        pass_on: Callable[[CheckedEvent], object],
     ) -> None:
         self.replica = replica
         self.halted: str | None = None
@@ -125,6 +127,7 @@ class ConsensusCore:
         self._tell_vote = on_vote
         self._events_max = events_max
         self._batch_wait_ms = batch_wait_ms
+        self._fairness = Fairness(mempool, events_max=events_max, pass_on=pass_on)
         self._inputs: deque[Input] = deque()
         self._timers: dict[TimerKind, tuple[int, TimerFired]] = {}
         self._proposals: OrderedDict[bytes, Proposal] = OrderedDict()
@@ -220,6 +223,15 @@ class ConsensusCore:
                 now_ms=self._wall_ms(),
                 clock=self._beats,
                 cache=self._cache,
+            )
+            self._fairness.judge(
+                proposal,
+                view_number=judge.view,
+                seq=judge.seq,
+                in_flight=_get_events(flying),
+                state=self._chain.store,
+                beat=beat,
+                now_ms=self._monotonic_ms(),
             )
         except BatchRefused as refused:
             logger.warning("proposal %d in view %d refused: %s", judge.seq, judge.view, refused)
@@ -341,7 +353,7 @@ class ConsensusCore:
         if not waiting:
             self._events_since_ms = None
             return []
-        flying = [event for proposal in pending for event in proposal.checked if isinstance(event, CheckedEvent)]
+        flying = _get_events(pending)
         fresh = waiting - len(flying)
         if pending and fresh < self._events_max:
             return []
@@ -410,3 +422,7 @@ class ConsensusCore:
             known = open_proposal(data, self._cache)
             self._keep(data, known)
         return known
+
+
+def _get_events(pending: Iterable[Proposal]) -> list[CheckedEvent]:
+    return [event for proposal in pending for event in proposal.checked if isinstance(event, CheckedEvent)]

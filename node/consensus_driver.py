@@ -14,6 +14,7 @@ from consensus.messages import Checkpoint
 from consensus.parameters import Parameters
 from consensus.replica import Replica
 from ledger.chain import Chain
+from ledger.events import CheckedEvent
 from node.clock import BeatClock, monotonic_ms, now_ms
 from node.consensus_core import ConsensusCore, Work
 from node.event_cache import EventCache
@@ -47,6 +48,7 @@ class ConsensusDriver:
         on_evidence: Callable[[Evidence], None],
         events_max: int,
         batch_wait_ms: int,
+        pass_on: Callable[[CheckedEvent], object],
         rewrite_after_bytes: int = REWRITE_AFTER_BYTES,
     ) -> None:
         self.replica = replica
@@ -64,6 +66,7 @@ class ConsensusDriver:
             on_vote=on_vote,
             events_max=events_max,
             batch_wait_ms=batch_wait_ms,
+            pass_on=pass_on,
         )
         self._others = [number for number in range(len(parameters.replicas)) if number != me]
         self._me = me

@@ -1,8 +1,8 @@
 """The mempool: events that wait to be ordered.  Bounded in count, bytes and per account; every answer is definite.
 
 An accepted event stays until it is in a block or can never be (its nonce is used, or it has expired); then whoever
-waits for it is told which.  Order: accounts in the order in which their oldest event came, each account's events by
-nonce, so that nobody can starve another account.
+waits for it is told which.  Order: accounts in the order in which they came or were last served, one event of each in
+turn, each account's events by nonce, so that nobody can starve another account.
 """
 
 from collections import OrderedDict
@@ -120,24 +120,50 @@ class Mempool:
     def propose(
         self, view: View, in_flight: Iterable[CheckedEvent], beat: int, events_max: int, bytes_max: int
     ) -> list[CheckedEvent]:
-        """Return the events of the next batch: what is executable after everything in flight."""
-        flying: dict[bytes, int] = {}
-        for checked in in_flight:
-            author = checked.event.author
-            flying[author] = max(flying.get(author, 0), checked.event.nonce)
+        """Return the events of the next batch: what is executable after everything in flight.
+
+        One of each account in turn, until it is full; then the next of each.  `node.fairness` holds a primary to it.
+        """
         chosen: list[CheckedEvent] = []
         size = 0
-        for author, waiting in self._accounts.items():
-            nonce = max(read_nonce(view, author), flying.get(author, 0)) + 1
-            while (found := waiting.get(nonce)) is not None:
-                if found.event.expires_beat <= beat:
-                    break  # it would expire on the way
+        turn: Iterable[tuple[dict[int, CheckedEvent], int]] = self._get_next(view, in_flight)
+        while True:
+            served: list[tuple[dict[int, CheckedEvent], int]] = []
+            for waiting, nonce in turn:
+                found = waiting.get(nonce)
+                if found is None or found.event.expires_beat <= beat:
+                    continue  # not here, or it would expire on the way
                 if len(chosen) >= events_max or size + found.wire_bytes > bytes_max:
                     return chosen
                 chosen.append(found)
                 size += found.wire_bytes
-                nonce += 1
-        return chosen
+                served.append((waiting, nonce + 1))
+            if not served:
+                return chosen
+            turn = served
+
+    def due(self, view: View, in_flight: Iterable[CheckedEvent], beat: int) -> Iterator[CheckedEvent]:
+        """Yield each account's event that could come next after everything in flight, in the order of `propose`."""
+        for waiting, nonce in self._get_next(view, in_flight):
+            found = waiting.get(nonce)
+            if found is not None and found.event.expires_beat > beat:
+                yield found
+
+    def _get_next(self, view: View, in_flight: Iterable[CheckedEvent]) -> Iterator[tuple[dict[int, CheckedEvent], int]]:
+        """Yield what waits of each account and its next nonce: who has something in flight comes behind all others."""
+        flying: dict[bytes, list[int]] = {}
+        for checked in in_flight:
+            author = checked.event.author
+            flying[author] = [*flying.pop(author, ()), checked.event.nonce]  # the last flown last
+        for author, waiting in self._accounts.items():
+            if author not in flying:
+                yield waiting, read_nonce(view, author) + 1
+        for author, nonces in flying.items():
+            if author in self._accounts:
+                nonce = read_nonce(view, author) + 1
+                while nonce in nonces:  # beyond a gap nothing in flight can be executed
+                    nonce += 1
+                yield self._accounts[author], nonce
 
     def has_proposable(self) -> bool:
         """Tell whether anything waits at all; cheap, and may be wrong about nonce gaps."""

@@ -4,6 +4,7 @@ An event that was accepted here is written down before the client is told so, se
 until it is executed, so that neither a kill, nor a lost frame, nor a faulty primary can lose it.  An event that came
 from a peer is not sent on at once: its sender does that.  But the oldest one, which the request timer watches, is sent
 on when it has waited for a while: a liar may have told everyone of it but the primary, who would be suspected for it.
+See `adopt` too.
 """
 
 import logging
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from ledger.chain import Chain
-from ledger.events import EventRefused, SignedEvent, decode_signed_event, encode_signed_event
+from ledger.events import CheckedEvent, EventRefused, SignedEvent, decode_signed_event, encode_signed_event
 from ledger.primitives.encoding import EncodingError, decode, encode
 from ledger.verdict import Verdict
 from node.clock import monotonic_ms
@@ -138,6 +139,18 @@ class Relay:
             if number % EVENTS_PER_BREATH == EVENTS_PER_BREATH - 1:
                 await trio.lowlevel.checkpoint()
         self._events_arrived()
+
+    def adopt(self, checked: CheckedEvent) -> None:
+        """Send a waiting event of a peer to all validators, as if it had been submitted here: who sent it may not have.
+
+        Nobody was told here that it is accepted, so it need not be written down.
+        """
+        if checked.event_id not in self._own and checked.event_id in self._mempool:
+            self._own[checked.event_id] = self._clock()
+            if len(self._own) > OWN_EVENTS_MAX:
+                self._own.popitem(last=False)
+            self._outbox.append(encode_signed_event(checked.signed))
+            self._wake.set()
 
     def forget(self, event_ids: Sequence[bytes]) -> None:
         """Stop sending what was executed or can never be."""

@@ -81,6 +81,7 @@ class Validator:
         self._send = send
         self._request_sync = request_sync
         self._tell_stable = on_stable
+        self._pass_on = relay.adopt
         self._vote_log = vote_log
         self._set_changed = trio.Event()
         self._evidence = EvidenceBook(config.data_folder / "evidence")
@@ -191,6 +192,7 @@ class Validator:
             on_evidence=lambda found: self._keep_evidence(found, validators),
             events_max=self._config.consensus.batch_events_max,
             batch_wait_ms=self._config.consensus.batch_wait_ms,
+            pass_on=self._pass_on,
         )
 
     async def _wait_for_place(self) -> None:

@@ -126,6 +126,8 @@ class Validator:
         """The height that it tells others, if not its own."""
         self.ignored_authors: frozenset[bytes] = frozenset()
         """Accounts whose events it takes from clients and others, and drops."""
+        self.make_mempool: Callable[[], Mempool] = Mempool
+        """What a liar's events wait in may choose otherwise."""
         self.audience: frozenset[int] | None = None
         """The replicas that hear it, if not all do: a twin has the others."""
         self.seat: Seat | None = None
@@ -222,7 +224,7 @@ class Validator:
         self.chain.on_durable = self._on_durable
         self._is_replaying = False
         self._cache = cache = EventCache(setting.registry, self.chain.chain_id, setting.check_once)
-        self.mempool = Mempool()
+        self.mempool = self.make_mempool()
         self._beats = BeatClock(setting.genesis.beat_ms, self.local_ms)
         self._judging = Lane(self.after, lambda: draw(self._stream, JUDGE_MS))
         self._writing = Lane(self.after, lambda: draw(self._stream, EXECUTE_MS))
@@ -263,6 +265,7 @@ class Validator:
             on_vote=_ignore_vote,
             events_max=self._setting.timing.batch_events_max,
             batch_wait_ms=self._setting.timing.batch_wait_ms,
+            pass_on=self.relay.adopt,
         )
 
     # The life of the process.

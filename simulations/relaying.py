@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from ledger.chain import Chain
-from ledger.events import EventRefused, SignedEvent, decode_signed_event, encode_signed_event
+from ledger.events import CheckedEvent, EventRefused, SignedEvent, decode_signed_event, encode_signed_event
 from ledger.primitives.encoding import EncodingError, decode, encode
 from ledger.verdict import Verdict
 from node.event_cache import EventCache
@@ -68,6 +68,12 @@ class Relaying:
         except (EncodingError, EventRefused):
             return False
         return True
+
+    def adopt(self, checked: CheckedEvent) -> None:
+        """Send another's event to all validators, again and again."""
+        if checked.event_id not in self._own and checked.event_id in self._mempool:
+            self._own[checked.event_id] = self._clock()
+            self._put_out(checked.signed)
 
     def forget(self, event_ids: Sequence[bytes]) -> None:
         """Stop sending what was executed or can never be."""

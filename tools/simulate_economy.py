@@ -49,6 +49,7 @@ from node.loader import read_posts
 from node.modules import make_registry
 from social.posts import make_post
 from social.reactions import ContentLiked
+from tools.lines import draw_lines
 
 ROOT = Path(__file__).resolve().parent.parent
 EPOCH_BEATS = 512
@@ -304,34 +305,6 @@ def compare_with_mass(rows: list[dict[str, Any]], group: str) -> tuple[int, floa
     return sum(1 for ratio in ratios if ratio > 1), max(ratios, default=0.0)
 
 
-def draw_lines(title: str, unit: str, series: dict[str, list[float]]) -> str:
-    """Return an SVG picture of lines over epochs."""
-    wide, high, left, low = 720, 320, 70, 40
-    top = max(max(values) for values in series.values()) or 1.0
-    count = max(len(values) for values in series.values())
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{wide}" height="{high}" fill="#ffffff"/>',
-        f'<text x="{left}" y="18" font-size="14" font-weight="bold">{title}</text>',
-    ]
-    for step in range(5):
-        y = high - low - step * (high - low - 40) / 4
-        parts.append(f'<line x1="{left}" x2="{wide - 130}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{top * step / 4:,.4g}</text>')
-    parts.append(f'<text x="{left}" y="{high - 12}">epoch 1 to {count}; {unit}</text>')
-    for place, name in enumerate(series):
-        colour, values = COLOURS[name], series[name]
-        every = max(1, len(values) // 300)
-        points = " ".join(
-            f"{left + at * (wide - 130 - left) / max(1, count - 1):.1f},"
-            f"{high - low - values[at] / top * (high - low - 40):.1f}"
-            for at in range(0, len(values), every)
-        )
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
-        parts.append(f'<text x="{wide - 122}" y="{48 + 18 * place}" fill="{colour}">{name}</text>')
-    return "\n".join([*parts, "</svg>", ""])
-
-
 def add_up(values: list[float]) -> list[float]:
     total, sums = 0.0, []
     for value in values:
@@ -369,7 +342,9 @@ def write_pictures(rows: list[dict[str, Any]], folder: Path) -> None:
         }),
     }  # fmt: skip
     for name, (title, unit, series) in pictures.items():
-        (folder / f"economy-{name}.svg").write_text(draw_lines(title, unit, series), encoding="utf-8")
+        count = max(len(values) for values in series.values())
+        picture = draw_lines(title, f"epoch 1 to {count}; {unit}", series, COLOURS)
+        (folder / f"economy-{name}.svg").write_text(picture, encoding="utf-8")
 
 
 def read_overrides(settings: Sequence[str]) -> Overrides:

@@ -15,7 +15,8 @@ def test_every_rule_has_a_row() -> None:
 
 
 def test_every_test_that_is_named_exists() -> None:
-    sources = [*(ROOT / "tests" / "consensus").glob("test_*.py"), *(ROOT / "tests" / "node").glob("test_*.py")]
+    folders = [ROOT / "tests" / name for name in ("consensus", "node", "simulations")]
+    sources = [path for folder in folders for path in folder.glob("test_*.py")]
     defined = {name for path in sources for name in re.findall(r"def test_(\w+)\(", path.read_text())}
 
     named = NAME.findall(TEXT)

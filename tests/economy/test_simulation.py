@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from tools.lines import draw_lines
+
 EPOCHS = 12
 
 
@@ -48,7 +50,9 @@ def test_the_same_seed_gives_the_same_state(economy: ModuleType, tmp_path: Path)
 
 
 def test_a_picture_is_drawn_of_every_line(economy: ModuleType) -> None:
-    picture = economy.draw_lines("A title", "tokens", {"CHR": [1.0, 2.0, 4.0], "limit": [4.0] * 3})
+    series = {"CHR": [1.0, 2.0, 4.0], "limit": [4.0] * 3}
+
+    picture = draw_lines("A title", "epoch 1 to 3; tokens", series, economy.COLOURS)
 
     assert picture.count("<polyline") == 2
     assert "A title" in picture

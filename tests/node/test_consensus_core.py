@@ -47,6 +47,7 @@ class Primary:
             on_vote=lambda vote, signature: None,
             events_max=16,
             batch_wait_ms=BATCH_WAIT_MS,
+            pass_on=lambda checked: None,
         )
         self.core.put(Started())
         self.core.advance()

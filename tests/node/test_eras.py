@@ -63,6 +63,7 @@ class Seat:
             on_vote=lambda vote, signature: None,
             events_max=16,
             batch_wait_ms=10,
+            pass_on=lambda checked: None,
         )
         self.core.put(Started())
         self.core.advance()

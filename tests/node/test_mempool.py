@@ -229,16 +229,40 @@ def test_a_batch_has_bounds_in_events_and_bytes(world: World, pool: Mempool) -> 
 
 def test_an_account_that_sends_much_does_not_starve_another(world: World, pool: Mempool) -> None:
     many = [post(world) for _ in range(10)]
+    some = [post(world, world.ben) for _ in range(2)]
+    for event in (*many, *some):
+        add(world, pool, event)
+
+    first = propose(world, pool, events_max=3)
+    execute(world, pool, *first)
+    second = propose(world, pool, events_max=4)
+
+    assert first == [many[0], some[0], many[1]]  # one of each in turn
+    assert second == [some[1], *many[2:5]]  # who was served last is last
+
+
+def test_who_has_something_in_flight_comes_behind_who_waits(world: World, pool: Mempool) -> None:
+    many = [post(world) for _ in range(4)]
     one = post(world, world.ben)
     for event in (*many, one):
         add(world, pool, event)
 
-    first = propose(world, pool, events_max=4)
-    execute(world, pool, *first)
-    second = propose(world, pool, events_max=4)
+    assert propose(world, pool, many[0], events_max=1) == [one]
+    assert propose(world, pool, many[0], one, events_max=1) == [many[1]]
+    assert propose(world, pool, one, many[0]) == many[1:]
+    assert propose(world, pool, one, many[2]) == many  # beyond a gap, and so in vain
 
-    assert first == many[:4]
-    assert second[0] == one
+
+def test_what_is_due_is_the_next_of_each_account(world: World, pool: Mempool) -> None:
+    first, second = post(world), post(world)
+    early, after_a_gap = post(world, world.ben, nonce=1, expiry_beats=1), post(world, world.ben, nonce=3)
+    for event in (first, second, early, after_a_gap):
+        add(world, pool, event)
+
+    assert list(pool.due(world.store, (), 0)) == [first, early]
+    assert list(pool.due(world.store, (first,), 0)) == [early, second]
+    assert list(pool.due(world.store, (first, second, early), 0)) == []
+    assert list(pool.due(world.store, (), 1)) == [first]
 
 
 def test_what_is_about_to_expire_is_not_proposed(world: World, pool: Mempool) -> None:

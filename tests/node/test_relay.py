@@ -212,6 +212,26 @@ async def test_a_peer_s_events_are_taken_and_not_sent_on_at_once(
     assert (len(node.mempool), node.arrivals, node.frames) == (20, 1, [])
 
 
+async def test_a_peer_s_event_that_is_adopted_is_sent_on_until_it_has_ended(
+    node: Node, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    nursery.start_soon(node.relay.run)
+    event, ended = post(node.world), post(node.world)
+    await node.relay.receive(pack(event, ended))
+    (first, second) = node.mempool.waiting()
+    node.mempool.remove_executed([(second.event_id, second.event.author, second.event.nonce)])
+
+    for checked in (first, first, second):
+        node.relay.adopt(checked)
+    await trio.sleep(RESEND_AFTER_MS / 2_000)
+    assert node.sent() == [event]
+    await trio.sleep(RESEND_AFTER_MS / 1_000)
+    node.relay.forget([first.event_id])
+    await trio.sleep(10 * RESEND_AFTER_MS / 1_000)
+
+    assert node.sent() == [event, event]
+
+
 async def test_events_that_are_merely_too_late_are_no_fault(node: Node) -> None:
     event = post(node.world)
     node.world.execute(event)
