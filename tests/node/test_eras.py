@@ -50,6 +50,7 @@ class Seat:
                 lambda purpose, message: VALIDATORS[me].sign(parameters.domain(purpose), purpose, message),
                 chain,
                 (),
+                asks=False,
             ),
             parameters,
             me,

@@ -226,6 +226,7 @@ async def test_a_peer_s_event_that_is_adopted_is_sent_on_until_it_has_ended(
     await trio.sleep(RESEND_AFTER_MS / 2_000)
     assert node.sent() == [event]
     await trio.sleep(RESEND_AFTER_MS / 1_000)
+    node.mempool.remove_executed([(first.event_id, first.event.author, first.event.nonce)])
     node.relay.forget([first.event_id])
     await trio.sleep(10 * RESEND_AFTER_MS / 1_000)
 
