@@ -207,8 +207,8 @@ class _NeverSynced:
 def _skip_sync() -> AbstractContextManager[object]:
     original = VoteLog.recover
 
-    def recover(cls: type[VoteLog], file: LogFile, chain_id: bytes) -> VoteLog:
-        return original(_NeverSynced(file), chain_id)
+    def recover(cls: type[VoteLog], file: LogFile, chain_id: bytes, era: int = 0) -> VoteLog:
+        return original(_NeverSynced(file), chain_id, era)
 
     return patch.object(VoteLog, "recover", classmethod(recover))
 

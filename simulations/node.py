@@ -12,15 +12,13 @@ from consensus.inputs import Input, Installed, Started
 from consensus.message_log import FUTURE_MESSAGES_PER_WINDOW
 from consensus.messages import AnySigned, Certificate, Checkpoint, Sign, decode_signed
 from consensus.parameters import Parameters
-from ledger import keyspace
-from ledger.chain import Chain, encode_head
 from ledger.events import SignedEvent
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
 from ledger.primitives.signing import Purpose
 from ledger.storage import StoreDamaged
 from ledger.transition import Executed
-from node.block_fetch import ReplayDiffers, answer_range
+from node.block_fetch import answer_range
 from node.clock import BeatClock
 from node.consensus_core import INPUTS_MAX, ConsensusCore, Outgoing, Work
 from node.eras import encode_frame, split_frame
@@ -28,15 +26,14 @@ from node.event_cache import EventCache
 from node.mempool import BYTES_MAX, EVENTS_MAX, Answer, Mempool
 from node.replica import recover_replica
 from node.vote_log import RECORD_BYTES_MAX, VoteLog, VoteLogCorrupt
-from simulations.disk import Disk, Point, PowerLost
 from simulations.faults import Faults, Range, draw
 from simulations.fetching import Answered, Fetching
+from simulations.machine import Machine, WatchedChain
 from simulations.network import Network
 from simulations.observations import (
     Accused,
     BlockMade,
     Certified,
-    Crashed,
     Delivered,
     Dropped,
     EnteredView,
@@ -63,8 +60,6 @@ HEARTBEAT_MS = 1_000
 """How often a replica tells its height, and looks at those of others."""
 LAG_BLOCKS = 8
 """As in `node.run`: further behind than this, blocks are fetched without waiting for consensus to ask."""
-WALL_OFFSET_MS_MAX = 2_000
-
 Behaviour = Callable[[Sent], list[Sent]]
 """What a lying replica sends in place of a frame: nothing, the frame, other frames, frames to others."""
 BlockAnswers = Callable[[bytes, bytes], bytes | None]
@@ -75,25 +70,8 @@ Route = Callable[[int, int], "Validator"]
 """(source, to): the machine that gets what `source` sends to replica `to`; with twins there are two."""
 
 
-class WatchedChain(Chain):
-    """Tells of each block as soon as it is durable, also when the node ends at that very moment."""
-
-    on_durable: Callable[[Executed], None]
-
-    def commit(self, executed: Executed) -> None:
-        try:
-            super().commit(executed)
-        finally:
-            if self.store.get(keyspace.META_HEAD) == encode_head(executed.header.height, executed.hash):
-                self.on_durable(executed)
-
-    def forget_cached(self) -> None:
-        """Read from the store again: something else has written there."""
-        self._cached.clear()
-
-
-class Validator:
-    """One replica's machine: its disk stays, all else begins anew with each life."""
+class Validator(Machine):
+    """A machine that runs a node: a replica while the validator set has its key, and else a follower of the chain."""
 
     def __init__(
         self,
@@ -106,19 +84,7 @@ class Validator:
         observe: Observer,
         name: str,
     ) -> None:
-        self.number = number
-        self.up = False
-        self.life = 0
-        self.faulty = True
-        """Whether it may still crash by itself."""
-        self.has_bad_disk = False
-        """Whether a crash may damage what was durable."""
-        self.refuses: str | None = None
-        """Why it will not start any more, if so: its disk is damaged."""
-        self.kept_down = False
-        """Whether nobody starts it before the world is healed."""
-        self.trap: Point | None = None
-        """Where a script lets it crash: called at each point, raises PowerLost."""
+        super().__init__(number, schedule, faults, observe, name, setting.initial)
         self.behaviour: Behaviour | None = None
         self.block_answers: BlockAnswers | None = None
         self.answer_ms: Range = ANSWER_MS
@@ -132,18 +98,9 @@ class Validator:
         """The replicas that hear it, if not all do: a twin has the others."""
         self.seat: Seat | None = None
         """Its place in consensus; None while its key is not in the validator set, and it follows the chain."""
-        self._schedule = schedule
         self._setting = setting
-        self._faults = faults
         self._network = network
         self._route = route
-        self._observe = observe
-        self._stream = schedule.stream(name)
-        self._rate = 1000 + self._stream.choice((-1, 1)) * draw(self._stream, faults.drift_permille)
-        self._wall_offset_ms = self._stream.randint(-WALL_OFFSET_MS_MAX, WALL_OFFSET_MS_MAX)
-        self._crash_ppm = draw(self._stream, faults.crash_point_ppm)
-        self._failure_ppm = draw(self._stream, faults.write_failure_ppm)
-        self.disk = Disk(name, setting.initial, self._pass_point)
 
     # What the world does.
 
@@ -152,15 +109,6 @@ class Validator:
         assert not self.up, "a node starts when it does not run"
         self.up = True
         self._guard(self._start)
-
-    def crash(self, why: str) -> None:
-        """Lose all that is not durable."""
-        self.up = False
-        self.life += 1
-        self.disk.crash(self._stream)
-        if self.has_bad_disk and self._stream.randrange(1000) < draw(self._stream, self._faults.flip_permille):
-            self.disk.log.flip_bit(self._stream)
-        self._observe(Crashed(self._schedule.now_ms, self.number, why))
 
     def submit(self, signed: SignedEvent) -> Answer:
         """Take a client's event.  Only of a node that runs."""
@@ -179,15 +127,6 @@ class Validator:
         """Sign as its replica of the era that it is in: for its behaviour."""
         parameters = self._setting.parameters if self.seat is None else self.seat.parameters
         return make_replica_key(self.number).sign(parameters.domain(purpose), purpose, message)
-
-    @property
-    def halted(self) -> str | None:
-        """Why it votes no more, if so."""
-        return self._halted
-
-    def local_ms(self) -> int:
-        """Its monotonic clock, which runs a little fast or slow."""
-        return self._schedule.now_ms * self._rate // 1000
 
     def describe(self) -> str:
         """One line for people."""
@@ -216,7 +155,7 @@ class Validator:
 
     def _open(self) -> None:
         setting = self._setting
-        self._halted: str | None = None
+        self._halted = None
         self._syncing = False
         self._told_syncing = False
         self._wake_at: int | None = None
@@ -268,46 +207,6 @@ class Validator:
             pass_on=self.relay.adopt,
         )
 
-    # The life of the process.
-
-    def after(self, delay_ms: int, action: Action) -> None:
-        """Do this later, if this life lasts until then."""
-        life = self.life
-
-        def act() -> None:
-            if self.up and self.life == life:
-                self._guard(action)
-
-        self._schedule.after(delay_ms, act)
-
-    def _guard(self, action: Action) -> None:
-        """Do it; what ends a node's process ends this life."""
-        try:
-            action()
-        except PowerLost as lost:
-            self.crash(str(lost))
-        except OSError as failed:
-            self.crash(f"stopped: {failed}")
-        except (ReplayDiffers, StoreDamaged) as differs:
-            self._halt(str(differs))
-
-    def _halt(self, reason: str) -> None:
-        if self._halted is None:
-            self._halted = reason
-            self._observe(Halted(self._schedule.now_ms, self.number, reason))
-
-    def _pass_point(self, point: str) -> None:
-        """A place where the node may crash, or its disk fail.  Raises PowerLost and OSError."""
-        if not self.faulty:
-            return
-        if self.trap is not None:
-            self.trap(point)
-        drawn = self._stream.randrange(1_000_000)
-        if drawn < self._crash_ppm:
-            raise PowerLost(point)
-        if drawn < self._crash_ppm + self._failure_ppm and point != "send":
-            raise OSError(f"the disk failed at {point}")
-
     # The driver: as `node.consensus_driver`, but what waits there is an event here.
 
     def put(self, item: Input) -> None:
@@ -326,9 +225,6 @@ class Validator:
         if self._wake_at is None or at < self._wake_at:
             self._wake_at = at
             self.after(at - now, lambda: self._advance(at))
-
-    def _true_ms(self, local_ms: int) -> int:
-        return -(-local_ms * 1000 // self._rate)
 
     def _advance(self, at: int) -> None:
         seat = self.seat

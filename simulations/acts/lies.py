@@ -1,10 +1,10 @@
-"""Lies: replicas whose messages are changed on the way out, each in one way, from the start on."""
+"""Lies: replicas whose messages are changed on the way out, each in one way, from `at_ms` on."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
-from consensus.messages import Checkpoint
+from consensus.messages import Checkpoint, Commit
 from ledger.primitives.hashing import tagged_hash
 from ledger.primitives.signing import Purpose
 from simulations.byzantine import Behaviour
@@ -20,6 +20,7 @@ from simulations.world import World
 How = Literal[
     "equivocate",
     "hide_prepared",
+    "two_votes",
     "wrong_checkpoint",
     "foreign",
     "repeat_batch",
@@ -63,6 +64,12 @@ def _equivocate(world: World, me: int, lie: Lie) -> Behaviour:
     return Equivocate(me, world.signer(me), others[: len(others) // 2], make_later)
 
 
+def _vote_twice(world: World, me: int, lie: Lie) -> Behaviour:
+    """Each COMMIT is followed by one for another batch, to everybody: whoever gets both can prove it."""
+    other = OtherDigest(me, world.signer(me), (Commit,))
+    return lambda sent: [sent, *(each for each in other(sent) if each != sent)]
+
+
 def _repeat(world: World, me: int, lie: Lie) -> Behaviour:
     others = [each for each in range(world.n) if each != me]
     make = {
@@ -91,6 +98,7 @@ def _flood_proposals(world: World, me: int, lie: Lie) -> Behaviour:
 MAKERS: dict[How, Callable[[World, int, Lie], Behaviour]] = {
     "equivocate": _equivocate,
     "hide_prepared": lambda world, me, lie: DropPrepared(me, world.signer(me)),
+    "two_votes": _vote_twice,
     "wrong_checkpoint": lambda world, me, lie: OtherDigest(me, world.signer(me), (Checkpoint,)),
     "foreign": _speak_elsewhere,
     "repeat_batch": _repeat,

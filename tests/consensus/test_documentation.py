@@ -15,7 +15,7 @@ def test_every_rule_has_a_row() -> None:
 
 
 def test_every_test_that_is_named_exists() -> None:
-    folders = [ROOT / "tests" / name for name in ("consensus", "node", "simulations")]
+    folders = [ROOT / "tests" / name for name in ("consensus", "economy", "node", "simulations")]
     sources = [path for folder in folders for path in folder.glob("test_*.py")]
     defined = {name for path in sources for name in re.findall(r"def test_(\w+)\(", path.read_text())}
 

@@ -24,6 +24,8 @@ SEEDS = {
     "censorship": 2,
     "slow_primary": 3,
     "flooding": 1,
+    "membership": 3,
+    "membership_expelled": 2,
 }
 """How many seeds, from 1 on, CI runs of each; the other files have tests of their own."""
 OTHERS = ("lossy", "slow", "soup", "usurper")

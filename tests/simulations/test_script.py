@@ -27,7 +27,7 @@ CUT = '[[script]]\nact = "cut"\nat_ms = 5\nreplicas = [3]\nfor_ms = 9\n'
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (CUT.replace('"cut"', '"cutt"'), r"script\[1\].act: expected one of carry_over, .*, got 'cutt'"),
+        (CUT.replace('"cut"', '"cutt"'), r"script\[1\].act: expected one of admit, .*, got 'cutt'"),
         (CUT.replace("for_ms = 9\n", ""), r"script\[1\].for_ms: expected a value, got none"),
         (CUT + "to = 3\n", r"script\[1\].to: expected one of at_ms, for_ms, replicas"),
         (CUT.replace("[3]", "3"), r"script\[1\].replicas: expected a list, got 3"),

@@ -171,7 +171,7 @@ def test_a_replica_whose_vote_log_is_damaged_holds_nobody_up() -> None:
     scenario = load_scenario(find_scenario("soup"))
     damaged = replace(scenario, liars=Liars(), faults=replace(scenario.faults, flip_permille=(100, 300)))
 
-    outcomes = [run(damaged, seed) for seed in (4, 6, 9)]
+    outcomes = [run(damaged, seed) for seed in (4, 8, 9)]
 
     assert [outcome.failure for outcome in outcomes] == [None] * 3
     assert all("a good one follows" in outcome.where for outcome in outcomes)  # it does not vote on what it forgot
