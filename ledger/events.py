@@ -191,10 +191,14 @@ def decode_signed_event(data: bytes) -> SignedEvent:
         raise EventRefused("event.malformed", f"The signed event is not canonical msgpack: {error}.") from error
 
 
-def check_event(registry: EventTypes, chain_id: bytes, signed: SignedEvent, *, payload_required: bool) -> CheckedEvent:
+def check_event(
+    registry: EventTypes, chain_id: bytes, signed: SignedEvent, *, payload_required: bool, certified: bool = False
+) -> CheckedEvent:
     """Check all that can be known without the state.  Raises EventRefused with the reason.
 
     payload_required: True when an event enters the network; False for history, where a payload may have been erased.
+    certified: a quorum has executed it, and what it gives here will be compared with what they signed.  Then neither
+    signatures nor what is computed from the text are checked: where they are wrong, the results differ.
     """
     if len(signed.event) > EVENT_BYTES_MAX:
         raise EventRefused(
@@ -222,6 +226,16 @@ def check_event(registry: EventTypes, chain_id: bytes, signed: SignedEvent, *, p
             author=event.author.hex(),
         )  # fmt: skip
     payload = _check_payload(kind, body, signed.payload, payload_required)
+    if not certified:
+        _check_proofs(chain_id, signed, event, kind, body, payload)
+    size = len(signed.event) + len(signed.payload or b"") + len(signed.signature)
+    return CheckedEvent(signed, event, compute_event_id(signed.event), kind, body, payload, size)
+
+
+def _check_proofs(
+    chain_id: bytes, signed: SignedEvent, event: Event, kind: EventType[Any], body: Any, payload: Payload | None
+) -> None:
+    """Check what was computed from the text, and all signatures.  Raises EventRefused."""
     if payload is not None and kind.complete is not None and kind.complete(body, payload) != body:
         raise EventRefused(
             "event.assessment_mismatch",
@@ -236,8 +250,6 @@ def check_event(registry: EventTypes, chain_id: bytes, signed: SignedEvent, *, p
         )
     if kind.verify is not None:
         kind.verify(chain_id, event, body)
-    size = len(signed.event) + len(signed.payload or b"") + len(signed.signature)
-    return CheckedEvent(signed, event, compute_event_id(signed.event), kind, body, payload, size)
 
 
 def _check_payload(kind: EventType[Any], body: Any, data: bytes | None, required: bool) -> Payload | None:

@@ -5,7 +5,7 @@ block has one of its own: a liar may withhold its signature of some heights, so 
 a block is believed when a certified one above it names it, through the hashes of the headers between.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -190,25 +190,52 @@ class Fetched:
     header_hash: bytes
     proposal: Proposal
     certificate: bytes  # empty where a block above proves this one
+    check_again: Callable[[], Proposal] | None = None
+    """Checks signatures too, where only the form was looked at so far.  Raises SourceFault."""
 
 
 def open_block(
-    parameters: Parameters, block: StoredBlock, head: Head, cache: EventCache, named: Mapping[int, bytes]
+    parameters: Parameters,
+    block: StoredBlock,
+    head: Head,
+    cache: EventCache,
+    named: Mapping[int, bytes],
+    *,
+    trusts_quorum: bool = False,
 ) -> Fetched:
-    """Return the block above `head`, verified; `named` is what `find_named` gave.  Raises SourceFault."""
+    """Return the block above `head`, verified; `named` is what `find_named` gave.  Raises SourceFault.
+
+    trusts_quorum: do not check again what authors signed, since the result is compared with what a quorum signed.
+    """
     header = verify_block(parameters, block, head.header, head.hash, named.get(head.height + 1))
     batch = make_batch(header, head.header, block.items)
-    proposal = Proposal(batch, cache.check_all(block.items) if batch is not None else ())
+
+    def check() -> Proposal:
+        proposal = Proposal(batch, cache.check_all(block.items) if batch is not None else ())
+        verify_payloads(block, proposal)
+        return proposal
+
+    header_hash = compute_header_hash(block.header)
+    if not trusts_quorum or batch is None:
+        return Fetched(header.height, header_hash, check(), block.certificate)
+    proposal = Proposal(batch, cache.check_all(block.items, certified=True))
     verify_payloads(block, proposal)
-    return Fetched(header.height, compute_header_hash(block.header), proposal, block.certificate)
+    return Fetched(header.height, header_hash, proposal, block.certificate, check)
 
 
-def replay_block(chain: Chain, proposal: Proposal, header_hash: bytes) -> Executed:
+def replay_block(
+    chain: Chain, proposal: Proposal, header_hash: bytes, check_again: Callable[[], Proposal] | None = None
+) -> Executed:
     """Execute a fetched block, and write it only when it gives the header that a quorum signed.
 
-    Raises ReplayDiffers otherwise; nothing is written then.  Blocks on the disk.
+    check_again: as in `Fetched`; what it gives is executed when the first result differs, since a quorum skips what was
+    not validly signed.  Raises ReplayDiffers when that differs too, and SourceFault; nothing is written then.  Blocks
+    on the disk.
     """
     executed = chain.compute(proposal.batch, proposal.checked)
+    if executed.hash != header_hash and check_again is not None:
+        proposal = check_again()
+        executed = chain.compute(proposal.batch, proposal.checked)
     if executed.hash != header_hash:
         raise ReplayDiffers(executed.header.height, executed.hash, header_hash)
     chain.commit(executed)

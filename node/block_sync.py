@@ -13,8 +13,10 @@ from consensus.messages import Certificate
 from ledger.block import StoredBlock
 from ledger.chain import Chain
 from ledger.primitives.records import decode_record
+from ledger.transition import Executed
 from node.block_fetch import (
     RANGE_BLOCKS_MAX,
+    Fetched,
     SourceFault,
     find_named,
     make_request,
@@ -48,7 +50,9 @@ class BlockSync:
         peers: Callable[[], list[bytes]],
         blame: Callable[[bytes, SourceFault], None],
         installed: Callable[[int, Certificate], None],
+        trusts_quorum: bool = False,
     ) -> None:
+        """trusts_quorum: events of certified blocks are executed, but their authors' signatures not checked again."""
         self._chain = chain
         self._executor = executor
         self._cache = cache
@@ -56,6 +60,7 @@ class BlockSync:
         self._peers = peers
         self._blame = blame
         self._installed = installed
+        self._trusts_quorum = trusts_quorum
         self._target = 0
         self._wake = trio.Event()
         self._failures: dict[bytes, int] = {}
@@ -129,17 +134,27 @@ class BlockSync:
             for block in of_set:
                 await self._install(block, named)
 
+    async def _replay(self, fetched: Fetched) -> Executed | None:
+        return await self._executor.replay(
+            fetched.height, fetched.proposal, fetched.header_hash, fetched.check_again
+        )  # fmt: skip
+
     async def _install(self, block: StoredBlock, named: Mapping[int, bytes]) -> None:
         head = self._chain.head
         if read_height(block) <= head.height:
             return  # consensus was quicker
         fetched = open_block(
-            make_parameters(self._chain.chain_id, self._chain.validators), block, head, self._cache, named
+            make_parameters(self._chain.chain_id, self._chain.validators),
+            block,
+            head,
+            self._cache,
+            named,
+            trusts_quorum=self._trusts_quorum,
         )
         await trio.lowlevel.checkpoint()
         if fetched.certificate:  # before the block: the last of an era is of no use to others without it
             self._chain.write_certificate(fetched.height, fetched.certificate)
-        if await self._executor.replay(fetched.height, fetched.proposal, fetched.header_hash) is None:
+        if await self._replay(fetched) is None:
             return
         if fetched.certificate:
             self._installed(fetched.height, decode_record(Certificate, fetched.certificate))

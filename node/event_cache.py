@@ -13,7 +13,13 @@ class Check(Protocol):
     """What `check_event` does."""
 
     def __call__(
-        self, registry: EventTypes, chain_id: bytes, signed: SignedEvent, *, payload_required: bool
+        self,
+        registry: EventTypes,
+        chain_id: bytes,
+        signed: SignedEvent,
+        *,
+        payload_required: bool,
+        certified: bool = False,
     ) -> CheckedEvent: ...
 
 
@@ -39,12 +45,21 @@ class EventCache:
             self._known.popitem(last=False)
         return checked
 
-    def check_all(self, items: tuple[SignedEvent, ...]) -> tuple[CheckedEvent | EventRefused, ...]:
-        """Check the events of an ordered batch, refused ones among them."""
+    def check_all(
+        self, items: tuple[SignedEvent, ...], *, certified: bool = False
+    ) -> tuple[CheckedEvent | EventRefused, ...]:
+        """Check the events of an ordered batch, refused ones among them.  certified: see `check_event`."""
         results: list[CheckedEvent | EventRefused] = []
         for signed in items:
             try:
-                results.append(self.check(signed, payload_required=False))
+                results.append(self._look_at(signed) if certified else self.check(signed, payload_required=False))
             except EventRefused as refused:
                 results.append(refused)
         return tuple(results)
+
+    def _look_at(self, signed: SignedEvent) -> CheckedEvent:
+        """Return an event of right form; it is not remembered, since its signature was not checked."""
+        known = self._known.get(signed.signature)
+        if known is not None and known.signed == signed:
+            return known
+        return self._check(self._registry, self._chain_id, signed, payload_required=False, certified=True)

@@ -37,8 +37,14 @@ class Executor:
             self._tell(executed)
             return executed
 
-    async def replay(self, height: int, proposal: Proposal, header_hash: bytes) -> Executed | None:
-        """Execute a fetched block, and write it only when it gives the header that a quorum signed.
+    async def replay(
+        self,
+        height: int,
+        proposal: Proposal,
+        header_hash: bytes,
+        check_again: Callable[[], Proposal] | None = None,
+    ) -> Executed | None:
+        """Execute a fetched block, and write it only when it gives the header that a quorum signed: see `replay_block`.
 
         Raises ReplayDiffers otherwise; nothing is written then.
         """
@@ -46,7 +52,7 @@ class Executor:
             if height <= self.chain.head.height:
                 return None
             executed = await trio.to_thread.run_sync(
-                replay_block, self.chain, proposal, header_hash, limiter=self._thread
+                replay_block, self.chain, proposal, header_hash, check_again, limiter=self._thread
             )
             self._tell(executed)
             return executed

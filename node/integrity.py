@@ -6,6 +6,7 @@ An alert is raised once and stays until a restart; it carries a finality seal ov
 """
 
 import logging
+from collections.abc import Callable
 from typing import NoReturn
 
 import trio
@@ -87,11 +88,17 @@ class WatchedExecutor(Executor):
         except StoreDamaged as damaged:
             await self._stop(damaged)
 
-    async def replay(self, height: int, proposal: Proposal, header_hash: bytes) -> Executed | None:
+    async def replay(
+        self,
+        height: int,
+        proposal: Proposal,
+        header_hash: bytes,
+        check_again: Callable[[], Proposal] | None = None,
+    ) -> Executed | None:
         """As `Executor.replay`; what it would raise becomes the node's alert."""
         await self._rest_if_alerted()
         try:
-            return await super().replay(height, proposal, header_hash)
+            return await super().replay(height, proposal, header_hash, check_again)
         except (ReplayDiffers, StoreDamaged) as error:
             await self._stop(error)
 

@@ -136,6 +136,7 @@ class Node:
             peers=self._sources,
             blame=lambda peer, fault: self.network.penalize(peer, PeerFault("bad_blocks", 20, str(fault))),
             installed=self._on_installed,
+            trusts_quorum=config.node.role == VALIDATOR,
         )
         self.relay = Relay(
             chain,

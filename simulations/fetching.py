@@ -170,10 +170,11 @@ class Fetching:
         head = self._chain.head
         if read_height(block) <= head.height:
             return  # consensus was quicker
-        fetched = open_block(self._make_parameters(self._chain.validators), block, head, self._cache, named)
+        parameters = self._make_parameters(self._chain.validators)
+        fetched = open_block(parameters, block, head, self._cache, named, trusts_quorum=True)
         if fetched.certificate:
             self._chain.write_certificate(fetched.height, fetched.certificate)
-        self._around.told(replay_block(self._chain, fetched.proposal, fetched.header_hash))
+        self._around.told(replay_block(self._chain, fetched.proposal, fetched.header_hash, fetched.check_again))
         if fetched.certificate:
             self._around.installed(fetched.height, decode_record(Certificate, fetched.certificate))
 

@@ -78,23 +78,32 @@ class Setting:
     registry: Registry
     initial: dict[bytes, bytes]  # a store that holds genesis
     machines: int  # those of genesis come first; others may join the validator set
-    _checked: dict[tuple[SignedEvent, bool], CheckedEvent | EventRefused] = field(
-        default_factory=dict[tuple[SignedEvent, bool], CheckedEvent | EventRefused]
+    _checked: dict[tuple[SignedEvent, bool, bool], CheckedEvent | EventRefused] = field(
+        default_factory=dict[tuple[SignedEvent, bool, bool], CheckedEvent | EventRefused]
     )
 
     def check_once(
-        self, registry: EventTypes, chain_id: bytes, signed: SignedEvent, *, payload_required: bool
+        self,
+        registry: EventTypes,
+        chain_id: bytes,
+        signed: SignedEvent,
+        *,
+        payload_required: bool,
+        certified: bool = False,
     ) -> CheckedEvent:
         """As `check_event`; equal bytes are checked once."""
-        known = self._checked.get((signed, payload_required))
+        key = (signed, payload_required, certified)
+        known = self._checked.get(key)
         if known is None:
             try:
-                known = check_event(registry, chain_id, signed, payload_required=payload_required)
+                known = check_event(
+                    registry, chain_id, signed, payload_required=payload_required, certified=certified
+                )  # fmt: skip
             except EventRefused as refused:
                 known = refused
             if len(self._checked) >= EVENTS_CHECKED_MAX:
                 self._checked.clear()
-            self._checked[signed, payload_required] = known
+            self._checked[key] = known
         if isinstance(known, EventRefused):
             raise known
         return known

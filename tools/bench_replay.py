@@ -46,8 +46,8 @@ class Stages:
         self.seconds[name] = (before[0] + time.thread_time() - cpu, before[1] + time.perf_counter() - wall)
 
 
-def replay(source: Chain, copy: Chain, stage: Stages) -> int:
-    """Install every block of `source` in `copy`; return how many events those hold."""
+def replay(source: Chain, copy: Chain, stage: Stages, *, trusts_quorum: bool) -> int:
+    """Install every block of `source` in `copy`; return how many events those hold.  trusts_quorum: see `BlockSync`."""
     parameters = make_parameters(source.chain_id, source.validators)
     cache = EventCache(copy.registry, copy.chain_id)
     events = 0
@@ -64,7 +64,9 @@ def replay(source: Chain, copy: Chain, stage: Stages) -> int:
                 header = verify_block(parameters, block, copy.head.header, copy.head.hash)
             with stage("check events: decode, signature, payload, assessment"):
                 batch = make_batch(header, copy.head.header, block.items)
-                proposal = Proposal(batch, cache.check_all(block.items) if batch is not None else ())
+                proposal = Proposal(
+                    batch, cache.check_all(block.items, certified=trusts_quorum) if batch is not None else ()
+                )
                 verify_payloads(block, proposal)
             with stage("execute"):
                 executed = copy.compute(proposal.batch, proposal.checked)
@@ -87,6 +89,7 @@ def replay(source: Chain, copy: Chain, stage: Stages) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of a stopped node; genesis.json lies beside it")
+    parser.add_argument("--observer", action="store_true", help="check every signature again, as an observer does")
     given = parser.parse_args()
     spare_collections()
     genesis = decode_genesis_file((given.folder.parent / "genesis.json").read_bytes())
@@ -96,7 +99,7 @@ def main() -> int:
         source = Chain(Store(Path(work) / "source"), genesis, make_registry())
         copy = Chain(Store(Path(work) / "copy"), genesis, make_registry())
         assert source.chain_id == compute_chain_id(genesis)
-        events = replay(source, copy, stage)
+        events = replay(source, copy, stage, trusts_quorum=not given.observer)
         blocks = copy.head.height
         source.store.close()
         copy.store.close()

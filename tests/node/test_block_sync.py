@@ -8,11 +8,13 @@ import pytest
 import trio
 
 from consensus.messages import Certificate, Checkpoint, Vote
+from ledger import events
 from ledger.block import StoredBlock, decode_header, encode_header
 from ledger.events import SignedEvent
 from ledger.payloads import Payload, encode_payload
 from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, SigningKey
+from ledger.receipts import SKIPPED
 from node.block_fetch import Blocks, answer_range
 from node.block_sync import BlockSync
 from node.event_cache import EventCache
@@ -55,7 +57,7 @@ def source(tmp_path: Path) -> Iterator[World]:
 class Syncing:
     """A node at genesis that fetches from the sources given, in that order."""
 
-    def __init__(self, world: World, sources: dict[bytes, Answer]) -> None:
+    def __init__(self, world: World, sources: dict[bytes, Answer], *, trusts_quorum: bool = False) -> None:
         self.world = world
         self.asked: list[bytes] = []
         self.blamed: list[bytes] = []
@@ -70,6 +72,7 @@ class Syncing:
             peers=lambda: list(sources),
             blame=lambda peer, fault: self.blamed.append(peer),
             installed=lambda height, certificate: self.installed.append(height),
+            trusts_quorum=trusts_quorum,
         )
 
     async def _request(self, peer: bytes, body: bytes) -> bytes:
@@ -172,11 +175,12 @@ LIES = (
 )
 
 
+@pytest.mark.parametrize("trusts_quorum", [False, True])
 @pytest.mark.parametrize("lie", LIES)
 async def test_a_lie_is_blamed_and_the_next_source_is_asked(
-    world: World, source: World, lie: Callable[[StoredBlock], StoredBlock]
+    world: World, source: World, lie: Callable[[StoredBlock], StoredBlock], trusts_quorum: bool
 ) -> None:
-    node = Syncing(world, {LIAR: lying(source, lie), HONEST: honest(source)})
+    node = Syncing(world, {LIAR: lying(source, lie), HONEST: honest(source)}, trusts_quorum=trusts_quorum)
 
     await node.run_until_idle()
 
@@ -194,6 +198,40 @@ async def test_nothing_of_a_lie_is_written(
 
     assert node.height == 0
     assert node.installed == []
+
+
+async def test_whoever_trusts_the_quorum_checks_no_author_again(
+    world: World, source: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[bytes] = []
+
+    def check(public: bytes, *given: object) -> bool:
+        checked.append(public)
+        return True
+
+    monkeypatch.setattr(events, "is_valid_signature", check)
+    node = Syncing(world, {HONEST: honest(source)}, trusts_quorum=True)
+
+    await node.run_until_idle()
+
+    assert world.chain.head.hash == source.chain.head.hash
+    assert checked == []
+
+
+@pytest.mark.parametrize("trusts_quorum", [False, True])
+async def test_an_event_that_the_quorum_skipped_is_skipped_here_too(
+    world: World, source: World, trusts_quorum: bool
+) -> None:
+    good = source.sign(source.ben, PostPublished, text="Not by Ben.", tags=())
+    receipt = source.execute(replace(good, payload=None, signature=bytes(64))).receipts[0]
+    assert receipt.outcome == SKIPPED
+    source.chain.write_certificate(HEIGHT + 1, certify(source, HEIGHT + 1))
+    node = Syncing(world, {HONEST: honest(source)}, trusts_quorum=trusts_quorum)
+
+    await node.run_until_idle(HEIGHT + 1)
+
+    assert node.blamed == []
+    assert world.chain.head.hash == source.chain.head.hash
 
 
 async def test_a_certificate_of_strangers_is_none(world: World, source: World) -> None:

@@ -174,9 +174,11 @@ def test_the_proposer_cancels(desk: Desk) -> None:
 
 def test_watching_ends_with_the_vote_and_says_each_change(desk: Desk) -> None:
     proposal = desk.grant()
-    threading.Timer(0.3, desk.town.close_vote).start()
+    closing = threading.Timer(0.3, desk.town.close_vote)
+    closing.start()
 
     text = desk.read("watch", proposal, "--every", "0.05", code=1)
+    closing.join()
 
     assert "VOTING" in text
     assert "EXPIRED" in text.splitlines()[-1]
