@@ -65,17 +65,29 @@ def run_node_command(given: argparse.Namespace, output: Output) -> int:
     signer = node if given.key is None else home.open_key(given.key)
     client = ApiClient(home.url)
     if given.action == "rotate":
-        return _show(rotate_key(home, client, signer, node, SigningKey(_open_seed(given.to, passphrase))), output)
+        new = SigningKey(_open_seed(given.to, passphrase))
+        code = _show(rotate_key(home, client, signer, node, new), output)
+        if code == 0 and not output.as_json:
+            output.line(
+                "[dim]keep both nodes running: the old key votes until the epoch ends, the new one from then on[/dim]"
+            )
+            _tell_of_app_key(signer, new, output)
+        return code
     if given.action != "register":
         return _show(_submit(home, client, signer, OF_NODE[given.action], {"node": node.public.hex()}), output)
     kind = given.kind or (VALIDATOR if node.public in genesis.validators else RELAY)
     code = _show(register_node(home, client, seed, signer, kind, given.group), output)
-    if code == 0 and signer.public != node.public and not output.as_json:
+    if code == 0 and not output.as_json:
+        _tell_of_app_key(signer, node, output)
+    return code
+
+
+def _tell_of_app_key(signer: SigningKey, node: SigningKey, output: Output) -> None:
+    if signer.public != node.public:
         output.line(
             "[dim]a validator's reports are signed by its node key: let it, with AppKeyGranted for the scope "
             '"nodes"[/dim]'
         )
-    return code
 
 
 def _open_seed(folder: Path, passphrase: str) -> bytes:

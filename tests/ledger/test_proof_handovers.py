@@ -100,6 +100,33 @@ def test_other_handovers_prove_nothing(world: ChangingWorld, change: Callable[[l
         verify(world, canonical_json(document | {"handovers": change(document["handovers"])}) + b"\n")
 
 
+def test_whoever_names_keys_of_his_own_proves_nothing(world: ChangingWorld) -> None:
+    """The hand-over is real, and the new keys certify the header; but they are not those that the old set certified."""
+    while world.chain.validators.era < 1:
+        world.beat()
+    event_id = post(world)
+    height = world.chain.head.height
+    world.chain.write_certificate(height, world.certify(height, (JOINER, *FRESH)))
+    document = orjson.loads(prove(world, event_id))
+    invented = [key.public.hex() for key in (JOINER, *FRESH)]
+    handover = document["handovers"][0] | {"validators": invented}
+
+    with pytest.raises(ProofInvalid, match="the header names other keys"):
+        verify(world, canonical_json(document | {"handovers": [handover]}) + b"\n")
+
+
+def test_a_header_below_the_last_handover_is_refused_whatever_the_verifier_says(world: ChangingWorld) -> None:
+    early = orjson.loads(prove(world, post(world)))
+    while world.chain.validators.era < 1:
+        world.beat()
+    late = orjson.loads(prove(world, post(world)))
+
+    with pytest.raises(ProofInvalid, match="above the header"):
+        verify_event_proof(
+            canonical_json(early | {"handovers": late["handovers"]}) + b"\n", world.chain.genesis, lambda *given: None
+        )
+
+
 def test_a_set_does_not_certify_what_the_next_one_orders(world: ChangingWorld) -> None:
     while world.chain.validators.era < 2:
         world.beat()
