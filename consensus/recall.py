@@ -5,9 +5,9 @@ key. Either way the key has signed what this replica does not know of.  So a rep
 (RECALL), and votes for nothing, nor leaves its view, until so many have answered (RECALLED) that a quorum knows,
 itself included.
 
-When one of them shows a message of this replica that its log lacks, it abstains until its stable checkpoint is a window
-above all that was stable then: whatever it may have said is below.  Then it asks again.  Beside another instance that
-votes it so abstains for ever.  Others count it as one of the f that may be faulty meanwhile.
+When one of them shows a message of this replica that its log lacks, it abstains until its stable checkpoint is two
+windows above what was stable then: whatever it may have said is below.  Then it asks again.  Beside another instance
+that votes it so abstains for ever.  Others count it as one of the f that may be faulty meanwhile.
 
 The idea is that of CometBFT's double_sign_check_height; that one looks at blocks, this one at the votes themselves.
 """
@@ -71,7 +71,9 @@ def on_recalled(state: State, message: Recalled) -> None:
         return
     state.recalling = False
     if state.forgot:
-        state.abstains_to = max([state.log.low, *sorted(state.recalled.values())]) + state.parameters.window
+        # Of f + 1 claims one is a correct replica's; correct ones are at most a window apart.
+        claims = sorted(state.recalled.values(), reverse=True)
+        state.abstains_to = max(state.log.low, claims[state.parameters.f]) + 2 * state.parameters.window
         state.recalled.clear()
 
 

@@ -5,9 +5,8 @@ The file is canonical JSON and one newline, so any changed byte breaks the form 
     event, signature   the bytes that the author signed        receipt            the ledger's answer, a leaf of the log
     path               RFC 6962 inclusion path of the receipt   header             commits to the log's root and size
     certificate        a quorum of validators' signatures over the header's hash
-    handovers          for each change of the validator set up to there: the header that names the new set, the old
-    set's
-                       certificate over it, and the keys of the new one
+    handovers          for each change of the validator set up to there: the header that names the new set, the
+                       certificate of the old one over it, and the keys of the new one
 
 `event` and `signature` are empty for what nobody validly signed: derived events, and what was skipped as malformed.
 

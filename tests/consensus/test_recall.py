@@ -5,7 +5,7 @@ import pytest
 from consensus.authentication import verify_signed
 from consensus.effects import Broadcast, Effect
 from consensus.errors import InvalidMessage
-from consensus.inputs import OldestRequest, Received, Started, TimerFired, TimerKind
+from consensus.inputs import Installed, OldestRequest, Received, Started, TimerFired, TimerKind
 from consensus.messages import (
     AnySigned,
     Checkpoint,
@@ -29,6 +29,7 @@ from tests.consensus.harness import (
     commit,
     digest_of,
     judged,
+    make_certificate,
     make_parameters,
     make_sign,
     pre_prepare,
@@ -142,6 +143,23 @@ def test_who_has_forgotten_a_vote_neither_votes_nor_leaves(forgotten: Prepare | 
     assert sent(effects, ViewChange) == []
 
 
+def test_a_liar_about_the_stable_checkpoint_silences_nobody_for_longer() -> None:
+    replica, _ = come_back()
+    replica.step(recalled(0, Prepare(digest_of(B), 3, 1, 0), stable=2**62))
+    replica.step(recalled(1, stable=0))
+    assert replica.status().abstains
+    last = 2 * PARAMETERS.window
+
+    asked = replica.step(Installed(last - 1, make_certificate(last - 1, bytes(32))))
+    assert sent(asked, Recall) == []
+    asked = replica.step(Installed(last, make_certificate(last, bytes(32))))
+    assert sent(asked, Recall) == [Recall(3)]
+
+    replica.step(recalled(0, Prepare(digest_of(B), 3, 1, 0), stable=2**62))
+    replica.step(recalled(1, stable=last))
+    assert not replica.status().abstains  # what it had forgotten is over
+
+
 def test_what_the_log_holds_and_what_is_over_is_not_forgotten() -> None:
     before = Replica(PARAMETERS, 3, make_sign(3))
     effects = [effect for item in (Started(), pre_prepare(1, A), judged(1, A)) for effect in before.step(item)]
@@ -224,7 +242,7 @@ def test_a_replica_with_an_older_log_is_silent_until_what_it_said_is_over() -> N
     cluster.run(500)
     assert cluster.nodes[3].replica.status().abstains
     window = cluster.parameters.window
-    cluster.submit(*[b"request %d" % number for number in range(3 * window)])
+    cluster.submit(*[b"request %d" % number for number in range(4 * window)])
     cluster.run_until(cluster.is_done)
     cluster.run(2_000)
 
