@@ -5,6 +5,7 @@
 [api]       host, port, enabled
 [consensus] view_timeout_ms, view_timeout_ms_max, retransmit_ms, batch_events_max, batch_wait_ms
 [log]       level, format ("json" or "text")
+[archive]   url (a folder, file:///… or what fsspec has a driver for)
 """
 
 import json
@@ -59,6 +60,11 @@ class LogSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveSection:
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it.  `folder` is where the file lies; relative paths start there."""
 
@@ -68,10 +74,19 @@ class Config:
     api: ApiSection = field(default_factory=ApiSection)
     consensus: ConsensusSection = field(default_factory=ConsensusSection)
     log: LogSection = field(default_factory=LogSection)
+    archive: ArchiveSection = field(default_factory=ArchiveSection)
 
     @property
     def data_folder(self) -> Path:
         return self.folder / self.node.data
+
+    @property
+    def archive_url(self) -> str:
+        """Where `atlas archive` writes this node's cold epochs: a URL, or a folder."""
+        url = self.archive.url
+        if "://" in url:
+            return url
+        return str(self.folder / url if url else self.data_folder / "archive")
 
     @property
     def genesis_file(self) -> Path:
@@ -93,6 +108,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "api": ApiSection,
     "consensus": ConsensusSection,
     "log": LogSection,
+    "archive": ArchiveSection,
 }
 _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("p2p", "port"): (1, 65_535),
@@ -219,4 +235,8 @@ _EXPLAINED = {
     ("consensus", "batch_events_max"): "  # events in one block at most",
     ("consensus", "batch_wait_ms"): "  # how long the primary gathers events under load; never when idle",
     ("log", "format"): "  # text for people, json for programs",
+    (
+        "archive",
+        "url",
+    ): "  # where `atlas archive` writes: a folder, file:///… or s3://bucket/…; empty: archive in data",
 }
