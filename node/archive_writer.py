@@ -10,7 +10,9 @@ from ledger.archive.layout import Summary
 from ledger.archive.tally import Tally, list_edge
 from ledger.archive.writing import SegmentWriter
 from ledger.block import Header, compute_header_hash, decode_header
-from ledger.chain import FORMAT, decode_head
+from ledger.chain import FORMAT
+from ledger.head import decode_head
+from ledger.history import read_history
 from ledger.primitives.encoding import EncodingError
 from ledger.proofs import VerifyCertificate
 from ledger.reading import Snapshot
@@ -28,6 +30,10 @@ Progress = Callable[[int, int], None]
 
 class ArchiveDiffers(RuntimeError):
     """The archive is of another chain than the node's folder."""
+
+
+class BlocksMissing(RuntimeError):
+    """The node's folder lacks blocks that are to be archived; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,14 @@ class Source:
     """The chain in a stopped node's store."""
 
     def __init__(self, where: str, snapshot: Snapshot) -> None:
-        """Raises StoreDamaged."""
+        """Raises BlocksMissing and StoreDamaged."""
         self.where = where
         self.snapshot = snapshot
         if snapshot.get(keyspace.META_FORMAT) != keyspace.u64(FORMAT):
             raise StoreDamaged(f"{where}: expected a ledger of store format {FORMAT}; is this a node's folder?")
+        if snapshot.get(keyspace.META_INSTALLING) is not None:
+            raise BlocksMissing(f"{where}: a snapshot is half installed; start the node once, so that it is finished")
+        self.history = read_history(snapshot)
         try:
             self.height = decode_head(self.read(keyspace.META_HEAD, "head record"))[0]
         except EncodingError as error:
@@ -98,6 +107,17 @@ class Source:
             low, high = (middle, high) if self.decode_header(middle).epoch <= epoch else (low, middle)
         return low
 
+    def verify_complete(self, wanted: Range) -> None:
+        """Raise BlocksMissing unless all blocks of a range are here."""
+        missing = [
+            gap for gap in self.history.gaps if gap.first <= wanted.last_height and gap.last >= wanted.first_height
+        ]
+        if missing:
+            raise BlocksMissing(
+                f"{self.where}: of the heights {missing[0].first} to {missing[0].last} only the headers are here, as "
+                "the node began from a snapshot; let it run until it has fetched them, or archive from another node"
+            )
+
     def plan(self, first_height: int, epochs: int) -> Range | None:
         """Return the next range of at least so many whole epochs; None until they are over.
 
@@ -137,13 +157,14 @@ def write_archive(
     """Write all ranges of whole epochs that the archive lacks, and yield each when it is there.
 
     What a killed run has left half-written is removed first, and written again.  Raises ArchiveDiffers,
-    ArchiveUnreachable, ArchiveIncomplete, ChainBroken, SegmentDamaged and StoreDamaged.
+    ArchiveIncomplete, ArchiveUnreachable, BlocksMissing, ChainBroken, SegmentDamaged and StoreDamaged.
     """
     store.remove_partials()
     archive = store.open_archive()
     _verify_same_chain(source, archive)
     height = archive.height
     while (wanted := source.plan(height + 1, epochs)) is not None:
+        source.verify_complete(wanted)
         yield _write_segment(source, store, wanted, make_verify(source.chain_id), progress)
         height = wanted.last_height
 

@@ -38,7 +38,7 @@ class Archive:
         self._verify_order()
 
     def _verify_order(self) -> None:
-        expected = 1
+        expected, log_index = 1, 0
         for place, segment in enumerate(self.segments):
             summary = segment.summary
             if summary.first_height > expected:
@@ -47,12 +47,16 @@ class Archive:
                     f"missing file from another archive of this chain, or write it again from a node's folder"
                 )
             before = self.segments[place - 1].summary if place else None
-            if summary.first_height < expected or (before and summary.header_hash_before != before.header_hash):
+            if (
+                summary.first_height < expected
+                or summary.first_log_index != log_index
+                or (before and summary.header_hash_before != before.header_hash)
+            ):
                 raise ArchiveIncomplete(
-                    f"{self.where}: {segment.name} does not follow {self.segments[place - 1].name}; keep archives of "
+                    f"{self.where}: {segment.name} does not follow the segment before it; keep archives of "
                     f"two chains, or of other ranges of epochs, in two places"
                 )
-            expected = summary.last_height + 1
+            expected, log_index = summary.last_height + 1, summary.log_size
 
     def verify(
         self,

@@ -25,7 +25,7 @@ from ledger.archive.layout import (
     decode_index,
     decode_trailer,
 )
-from ledger.archive.tally import ChainBroken, Tally, hash_ids, open_edge
+from ledger.archive.tally import ChainBroken, Tally, hash_ids, list_edge, open_edge
 from ledger.block import compute_header_hash
 from ledger.primitives import merkle
 from ledger.primitives.encoding import EncodingError
@@ -50,7 +50,7 @@ class Segment:
         try:
             self.index = self._open()
         except SegmentDamaged as error:
-            raise SegmentDamaged(f"{name}: {error}") from error
+            raise self._name(error) from error
 
     def _open(self) -> Index:
         if self.bytes < SEGMENT_BYTES_MIN:
@@ -79,6 +79,8 @@ class Segment:
         start, stop = summary.first_log_index >> NODE_LEVEL, summary.log_size >> NODE_LEVEL
         if len(index.nodes) != stop - start:
             raise SegmentDamaged("the index holds another number of log nodes than it should")
+        if len(summary.edge) != len(list_edge(summary.first_log_index)):
+            raise SegmentDamaged("the summary holds another number of subtrees than the log had before")
         self._edge = open_edge(summary.first_log_index, summary.edge)
         return index
 
@@ -157,7 +159,10 @@ class Segment:
             raise SegmentDamaged(f"{self.name}: the payloads of frame {number} are not those that the index names")
         if not data:
             return {}
-        return decode_payloads(decompress(data, frame.payloads_size, PAYLOADS_BYTES_MAX))
+        try:
+            return decode_payloads(decompress(data, frame.payloads_size, PAYLOADS_BYTES_MAX))
+        except SegmentDamaged as error:
+            raise self._name(error) from error
 
     def copy_ids(self) -> bytes:
         return self._read_ids()
@@ -170,7 +175,7 @@ class Segment:
         try:
             blocks = self._unpack(number, self.index.frames[number])
         except SegmentDamaged as error:
-            raise error if str(error).startswith(self.name) else SegmentDamaged(f"{self.name}: {error}") from error
+            raise self._name(error) from error
         self._unpacked[number] = blocks
         if len(self._unpacked) > FRAMES_CACHED:
             self._unpacked.popitem(last=False)
@@ -195,6 +200,11 @@ class Segment:
         if len(data) != count:
             raise SegmentDamaged(f"{self.name}: expected {count} bytes at {offset}, got {len(data)}")
         return data
+
+    def _name(self, error: SegmentDamaged) -> SegmentDamaged:
+        """Return an error that names this file, once."""
+        named = str(error).startswith(f"{self.name}: ")
+        return error if named else SegmentDamaged(f"{self.name}: {error}")
 
     # Verifying.
 

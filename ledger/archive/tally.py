@@ -64,7 +64,10 @@ class Tally:
         self._uncertified: int | None = None
         if compute_validators_hash(validators.keys) != before.validators_hash:
             raise ChainBroken(f"height {before.height}: the header names another validator set for the next height")
-        if len(self._edge) != len(edge) or merkle.root_at(before.log_size, self._read_node) != before.log_root:
+        if (
+            len(edge) != len(list_edge(before.log_size))
+            or merkle.root_at(before.log_size, self._read_node) != before.log_root
+        ):
             raise ChainBroken(f"height {before.height}: the log tree is not the one that the header commits to")
 
     @property

@@ -15,7 +15,7 @@ from ledger.proofs import ProofInvalid, ProofUnavailable
 from ledger.storage import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
 from node.archive_store import ArchiveUnreachable
-from node.archive_writer import ArchiveDiffers
+from node.archive_writer import ArchiveDiffers, BlocksMissing
 from node.block_fetch import ReplayDiffers
 from node.cli import archive, explain, governance, nodes, operate, people, policy, verify
 from node.cli.home import UsageError
@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ArchiveDiffers,
         ArchiveIncomplete,
         ArchiveUnreachable,
+        BlocksMissing,
         ChainBroken,
         DryRunFailed,
         NodeUnreachable,

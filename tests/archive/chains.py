@@ -22,6 +22,8 @@ from tests.ledger.world import RICH, VALIDATORS, id_of
 SETS = {0: (*VALIDATORS, JOINER), 2: (*VALIDATORS[1:], JOINER)}
 EPOCHS = 4
 """Whole ones; a fifth has begun."""
+SKIPPED_IN, EXECUTED_IN = 5, 8
+"""One event is ordered in the second epoch, before its turn, and again in the third."""
 SECRET = "what was said in confidence"
 
 
@@ -42,6 +44,11 @@ class ArchivedWorld(ChangingWorld):
         if number % 3 == 1:
             too_much = self.sign(self.ben, TokensTransferred, to=self.ada.account, token=FLX, atoms=RICH)
             events += [too_much, post, SignedEvent(b"no event at all", None, bytes(64))]
+        if number == SKIPPED_IN:
+            self.early = self.sign(self.ben, PostPublished, text="early", tags=(), nonce=self.ben.nonce + 2)
+        if number in (SKIPPED_IN, EXECUTED_IN):
+            events.append(self.early)
+            self.ben.nonce += number == EXECUTED_IN
         self.events.append(post)
         return events
 

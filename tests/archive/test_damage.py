@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ledger.archive import layout
@@ -151,6 +151,64 @@ def test_ids_that_name_other_places_are_found(chain: ArchivedWorld, files: list[
     data = file.pass_on(files[0][:start]) + finish_file(file, index, changed)
 
     assert not passes(chain, data)
+
+
+NUMBERS = ("blocks", "first_epoch", "first_height", "first_log_index", "last_epoch", "last_height", "log_size")
+FRAME_NUMBERS = ("blocks_bytes", "blocks_size", "payloads_bytes", "payloads_size")
+numbers = st.one_of(st.integers(0, 20), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(NUMBERS), numbers, max_size=4),
+    st.lists(st.binary(min_size=32, max_size=32), max_size=3),
+)
+def test_a_foreign_summary_is_read_or_refused_and_nothing_else(
+    chain: ArchivedWorld, files: list[bytes], changes: dict[str, int], edge: list[bytes]
+) -> None:
+    summary = open_segment(files[1]).summary
+    data = rebuild(files[1], {"summary": replace(summary, **changes, edge=(*edge, *summary.edge)[: len(edge) + 2])})  # type: ignore[arg-type]
+
+    try:
+        segment = open_segment(data)
+        read_all(segment)
+        segment.find_candidates(bytes(32))
+        segment.verify(segment.summary.header_hash_before, segment.summary.sets[0], chain.verify_certificate)
+    except SegmentDamaged:
+        return
+    assert segment.summary == summary
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(FRAME_NUMBERS), st.integers(0, 2**32 - 1), min_size=1))
+def test_a_foreign_frame_table_is_refused(files: list[bytes], changes: dict[str, int]) -> None:
+    frame = open_segment(files[1]).index.frames[0]
+    changed = replace(frame, **changes)  # type: ignore[arg-type]
+    assume(changed != frame)
+
+    with pytest.raises(SegmentDamaged):
+        read_all(open_segment(rebuild(files[1], {"frames": (changed,)})))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_foreign_blocks_are_refused(chain: ArchivedWorld, files: list[bytes], data: st.DataObject) -> None:
+    """Packed and hashed as they should be; only what they say is wrong."""
+    own = open_segment(files[0])
+    frame = own.index.frames[0]
+    plain = decompress(own.copy_blocks(0), frame.blocks_size, layout.FRAME_BYTES_MAX)
+    place, count = data.draw(st.integers(0, len(plain) - 1)), data.draw(st.integers(0, 4))
+    changed = plain[:place] + data.draw(st.binary(max_size=4)) + plain[place + count :]
+    assume(changed != plain)
+    packed = compress(changed)
+    new = replace(
+        frame, blocks_bytes=len(packed), blocks_hash=hashlib.sha256(packed).digest(), blocks_size=len(changed)
+    )
+    file = FileHash()
+    start = PREFIX + packed + files[0][len(PREFIX) + frame.blocks_bytes : len(PREFIX) + frame.bytes]
+    foreign = file.pass_on(start) + finish_file(file, replace(own.index, frames=(new,)), own.copy_ids())
+
+    assert not passes(chain, foreign)
 
 
 def bomb(size: int) -> bytes:

@@ -3,6 +3,7 @@
 import pytest
 
 from ledger import keyspace
+from ledger.archive import segment, tally
 from ledger.archive.collection import ArchiveIncomplete, ArchiveView
 from ledger.archive.layout import SegmentDamaged
 from ledger.primitives.records import encode_record
@@ -41,6 +42,21 @@ def test_an_event_that_was_skipped_again_is_found_where_it_was_executed(
     assert found == copies[0]
 
 
+def test_an_event_that_was_skipped_before_is_found_where_it_was_executed(
+    chain: ArchivedWorld, files: list[bytes]
+) -> None:
+    """The skipped copy lies in a segment of its own, written before the event was executed."""
+    early = id_of(chain.early)
+
+    found = [open_archive(files[:count]).find_event(early) for count in (1, 2, 3)]
+
+    assert found[0] is None
+    assert found[1] is not None
+    assert found[2] is not None
+    outcomes = [open_archive(files).read_event(each).receipt.outcome for each in (found[1], found[2])]
+    assert outcomes == [SKIPPED, APPLIED]
+
+
 def test_an_unknown_event_is_not_found(files: list[bytes]) -> None:
     assert open_archive(files).find_event(bytes(32)) is None
 
@@ -74,6 +90,24 @@ def test_a_proof_from_the_archive_is_the_one_that_the_node_gives(chain: Archived
                 assert proof == make_event_proof(snapshot, chain.chain.head.height, key[1:])
                 eras.add(verify_event_proof(proof, chain.chain.genesis, chain.verify_certificate).validators.era)
     assert eras == {0, 1, 2}
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_proofs_are_the_same_where_the_index_holds_log_nodes(
+    chain: ArchivedWorld, monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    """It holds those of NODE_LEVEL, of which this small log has none: so they are taken from further down."""
+    monkeypatch.setattr(tally, "NODE_LEVEL", level)
+    monkeypatch.setattr(segment, "NODE_LEVEL", level)
+    archive = open_archive(chain.write_segments())
+    archive.verify(chain.genesis_hash, Validators(chain.chain.genesis.validators), chain.verify_certificate)
+
+    assert sum(len(each.index.nodes) for each in archive.segments) >= archive.log_size >> level
+    with chain.store.snapshot() as snapshot:
+        for log_index in range(archive.log_size):
+            event_id = archive.read_event(log_index).receipt.event_id
+            expected = make_event_proof(snapshot, chain.chain.head.height, event_id)
+            assert make_event_proof(ArchiveView(archive), archive.height, event_id) == expected
 
 
 def test_of_what_is_not_archived_there_is_no_proof(chain: ArchivedWorld, files: list[bytes]) -> None:

@@ -11,10 +11,11 @@ from ledger.archive import writing
 from ledger.archive.blocks import ArchivedBlock, decode_frame, encode_core, encode_entry, read_archived_block
 from ledger.archive.layout import SegmentDamaged
 from ledger.archive.segment import Segment
-from ledger.archive.tally import ChainBroken, Tally
+from ledger.archive.tally import ChainBroken, NextSet, Tally, list_edge
 from ledger.archive.writing import SegmentWriter
-from ledger.block import compute_header_hash, encode_header
+from ledger.block import compute_header_hash, decode_header, encode_header
 from ledger.primitives import merkle
+from ledger.receipts import decode_receipt, encode_receipt
 from ledger.service import Validators
 from node.archive_writer import Source
 from tests.archive.chains import EPOCHS, ArchivedWorld, open_archive, open_segment
@@ -217,3 +218,62 @@ def test_a_store_with_an_edited_receipt_is_not_archived(chain: ArchivedWorld) ->
             chain.write_segments()
     finally:
         chain.store.write([(key, own)], [])
+
+
+# What not even a quorum can make true: the certificate of these is believed, whatever it says.
+
+
+def trusting(chain: ArchivedWorld, first: int, next_set: NextSet = lambda era: None) -> Tally:
+    header = chain.chain.read_header(first - 1)
+    assert header is not None
+    edge = tuple(chain.chain.read_log_node(level, index) for level, index in list_edge(header.log_size))
+    return Tally(encode_header(header), edge, chain.chain.validators_at(first), next_set, lambda *given: None)
+
+
+def test_a_header_with_another_log_root_is_refused(chain: ArchivedWorld) -> None:
+    block = read(chain, 2)
+    forged = encode_header(replace(decode_header(block.header), log_root=bytes(32)))
+
+    with pytest.raises(ChainBroken, match="the log tree is not the one"):
+        trusting(chain, 2).add(replace(block, header=forged))
+
+
+def test_a_receipt_that_claims_another_place_is_refused(chain: ArchivedWorld) -> None:
+    block = read(chain, 2)
+    header = decode_header(block.header)
+    receipts = (*block.receipts[:-1], encode_receipt(replace(decode_receipt(block.receipts[-1]), log_index=0)))
+    leaves = [merkle.leaf_hash(data) for data in receipts]
+    first = header.log_size - header.event_count
+    log_root = merkle.append_leaves(first, leaves, chain.chain.read_log_node)[1]
+    forged = replace(header, receipt_root=merkle.compute_root(leaves), log_root=log_root)
+
+    with pytest.raises(ChainBroken, match="a receipt claims another place"):
+        trusting(chain, 2).add(replace(block, header=encode_header(forged), receipts=receipts))
+
+
+def test_the_next_set_is_the_one_that_the_header_names(chain: ArchivedWorld) -> None:
+    own = chain.chain.validators_at(EPOCH_BEATS + 1)
+
+    def add(following: Validators | None) -> None:
+        trusting(chain, EPOCH_BEATS, lambda era: following).add(read(chain, EPOCH_BEATS))
+
+    add(own)
+    with pytest.raises(ChainBroken, match="names another validator set"):
+        add(replace(own, keys=own.keys[1:]))
+    for other in (None, replace(own, era=2), replace(own, since=own.since + 1)):
+        with pytest.raises(ChainBroken, match="is missing"):
+            add(other)
+
+
+def test_a_tally_begins_on_the_edge_and_the_set_that_the_header_names(chain: ArchivedWorld) -> None:
+    header = chain.chain.read_header(2)
+    assert header is not None
+    validators = chain.chain.validators_at(3)
+    edge = tuple(chain.chain.read_log_node(level, index) for level, index in list_edge(header.log_size))
+
+    for wrong in ((), edge[::-1], (*edge, bytes(32))):
+        with pytest.raises(ChainBroken, match="the log tree"):
+            Tally(encode_header(header), wrong, validators, lambda era: None, chain.verify_certificate)
+    others = Validators(validators.keys[1:])
+    with pytest.raises(ChainBroken, match="another validator set"):
+        Tally(encode_header(header), edge, others, lambda era: None, chain.verify_certificate)

@@ -11,11 +11,14 @@ from typing import Any
 import fsspec
 import pytest
 
+from ledger import keyspace
 from ledger.archive.collection import ArchiveIncomplete
 from ledger.archive.layout import SegmentDamaged
 from ledger.archive.tally import ChainBroken
+from ledger.history import Gap, History
+from ledger.primitives.records import encode_record
 from node.archive_store import PARTIAL, ArchiveStore, ArchiveUnreachable, name_segment
-from node.archive_writer import ArchiveDiffers, Source, Written, write_archive
+from node.archive_writer import ArchiveDiffers, BlocksMissing, Source, Written, write_archive
 from node.certificates import make_certificate_verifier
 from tests.archive.chains import EPOCHS, ArchivedWorld
 from tests.ledger.world import World
@@ -119,6 +122,28 @@ def test_a_gap_is_not_continued(store: ArchiveStore, chain: ArchivedWorld) -> No
 
     with pytest.raises(ArchiveIncomplete, match="copy the missing file"):
         write(chain, ArchiveStore(store.url))
+
+
+def test_blocks_that_a_node_has_not_fetched_yet_are_named(store: ArchiveStore, chain: ArchivedWorld) -> None:
+    history = encode_record(History((Gap(6, 9),)))
+    chain.store.write([(keyspace.META_HISTORY, history)], [])
+    try:
+        with pytest.raises(BlocksMissing, match="of the heights 6 to 9 only the headers are here"):
+            write(chain, store)
+    finally:
+        chain.store.write([], [keyspace.META_HISTORY])
+
+    assert store.list_names() == NAMES[:1]
+    assert [each.name for each in write(chain, store)] == NAMES[1:]
+
+
+def test_a_half_installed_snapshot_is_not_archived(store: ArchiveStore, chain: ArchivedWorld) -> None:
+    chain.store.write([(keyspace.META_INSTALLING, b"x")], [])
+    try:
+        with pytest.raises(BlocksMissing, match="start the node once"):
+            write(chain, store)
+    finally:
+        chain.store.write([], [keyspace.META_INSTALLING])
 
 
 # Places that can't be reached.
