@@ -10,7 +10,7 @@ import fsspec
 from fsspec.registry import known_implementations  # pyright: ignore
 
 from ledger.archive.collection import Archive
-from ledger.archive.segment import Segment
+from ledger.archive.segment import FrameCache, Segment
 
 SEGMENTS_MAX = 65_536
 _NAME = re.compile(r"epochs-\d{8,20}-\d{8,20}\.segment")
@@ -41,10 +41,8 @@ class ArchiveStore:
         try:
             self._files, self._root = _open_url(url)
         except ImportError as error:
-            said = _known.get(protocol, {}).get("err", str(error))
-            raise ArchiveUnreachable(
-                f"{url}: the driver for {protocol}:// is not installed ({said}); for S3: pip install s3fs"
-            ) from error
+            remedy = "pip install s3fs" if protocol == "s3" else _known.get(protocol, {}).get("err", str(error))
+            raise ArchiveUnreachable(f"{url}: the driver for {protocol}:// is not installed: {remedy}") from error
         except (ValueError, OSError) as error:
             raise ArchiveUnreachable(f"{url}: {error}; expected a folder, file:///… or s3://bucket/…") from error
 
@@ -55,16 +53,17 @@ class ArchiveStore:
             raise ArchiveUnreachable(f"{self.url}: expected at most {SEGMENTS_MAX} segments, found {len(names)}")
         return sorted(names)
 
-    def open_segment(self, name: str) -> Segment:
+    def open_segment(self, name: str, cache: FrameCache | None = None) -> Segment:
         """Return one segment.  Raises SegmentDamaged."""
         path = self._path(name)
         with self._reaching():
             size = int(self._files.size(path))
-        return Segment(name, size, lambda offset, count: self._read(path, offset, count))
+        return Segment(name, size, lambda offset, count: self._read(path, offset, count), cache)
 
     def open_archive(self) -> Archive:
         """Return all segments as one ledger.  Raises SegmentDamaged and ArchiveIncomplete."""
-        return Archive(self.url, [self.open_segment(name) for name in self.list_names()])
+        cache = FrameCache()
+        return Archive(self.url, [self.open_segment(name, cache) for name in self.list_names()])
 
     def write(self, name: str, chunks: Iterable[bytes]) -> int:
         """Write a file under another name first, then give it its own; return its size.  An older one is replaced."""

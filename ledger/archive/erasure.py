@@ -42,4 +42,4 @@ def erase_payloads(segment: Segment, content_hashes: Collection[bytes]) -> Itera
         yield file.pass_on(payloads)
         payloads_hash = hashlib.sha256(payloads).digest()
         frames.append(replace(frame, payloads_bytes=len(payloads), payloads_hash=payloads_hash, payloads_size=size))
-    yield finish_file(file, replace(segment.index, frames=tuple(frames)), segment.copy_ids())
+    yield finish_file(file, replace(segment.index, frames=tuple(frames)), segment.read_ids())

@@ -35,18 +35,40 @@ from ledger.service import Validators
 ReadAt: TypeAlias = Callable[[int, int], bytes]
 """(offset, count): returns the bytes of the file there; fewer only where the file ends."""
 FRAMES_CACHED = 4
+"""Unpacked frames at hand, of all segments of an archive together."""
 CHUNK_BYTES = 1024 * 1024
+
+
+class FrameCache:
+    """The frames that were unpacked last; segments of one archive share it, so that reading all keeps only a few."""
+
+    def __init__(self) -> None:
+        self._frames: OrderedDict[tuple[str, int], list[ArchivedBlock]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def get(self, segment: str, number: int) -> list[ArchivedBlock] | None:
+        found = self._frames.get((segment, number))
+        if found is not None:
+            self._frames.move_to_end((segment, number))
+        return found
+
+    def put(self, segment: str, number: int, blocks: list[ArchivedBlock]) -> None:
+        self._frames[segment, number] = blocks
+        if len(self._frames) > FRAMES_CACHED:
+            self._frames.popitem(last=False)
 
 
 class Segment:
     """An open segment.  Every method that reads may raise SegmentDamaged, which names the file."""
 
-    def __init__(self, name: str, file_bytes: int, read_at: ReadAt) -> None:
+    def __init__(self, name: str, file_bytes: int, read_at: ReadAt, cache: FrameCache | None = None) -> None:
+        """cache: may be shared by segments of different names."""
         self.name = name
         self.bytes = file_bytes
         self._read_at = read_at
-        self._unpacked: OrderedDict[int, list[ArchivedBlock]] = OrderedDict()
-        self._ids: bytes | None = None
+        self._cache = FrameCache() if cache is None else cache
         try:
             self.index = self._open()
         except SegmentDamaged as error:
@@ -113,7 +135,7 @@ class Segment:
 
     def find_candidates(self, event_id: bytes) -> list[int]:
         """Return the log indexes of the few receipts that may be of this event: their ids begin like its id."""
-        ids = self._read_ids()
+        ids = self.read_ids()
         rows = range(len(ids) // ID_ROW.size)
         prefix = event_id[:ID_PREFIX_BYTES]
 
@@ -164,21 +186,22 @@ class Segment:
         except SegmentDamaged as error:
             raise self._name(error) from error
 
-    def copy_ids(self) -> bytes:
-        return self._read_ids()
+    def read_ids(self) -> bytes:
+        """Return the ids as they lie in the file; not kept, since those of all segments are many."""
+        ids = self._read(self._ids_offset, self.summary.receipts * ID_ROW.size)
+        if hash_ids(ids) != self.index.ids_hash:
+            raise SegmentDamaged(f"{self.name}: the ids are not those that the index names")
+        return ids
 
     def _read_frame(self, number: int) -> list[ArchivedBlock]:
-        known = self._unpacked.get(number)
+        known = self._cache.get(self.name, number)
         if known is not None:
-            self._unpacked.move_to_end(number)
             return known
         try:
             blocks = self._unpack(number, self.index.frames[number])
         except SegmentDamaged as error:
             raise self._name(error) from error
-        self._unpacked[number] = blocks
-        if len(self._unpacked) > FRAMES_CACHED:
-            self._unpacked.popitem(last=False)
+        self._cache.put(self.name, number, blocks)
         return blocks
 
     def _unpack(self, number: int, frame: Frame) -> list[ArchivedBlock]:
@@ -186,14 +209,6 @@ class Segment:
         if tuple(len(block.receipts) for block in blocks) != frame.receipts:
             raise SegmentDamaged(f"frame {number} holds other blocks than the index says")
         return distribute(blocks, self.read_payloads(number))
-
-    def _read_ids(self) -> bytes:
-        if self._ids is None:
-            ids = self._read(self._ids_offset, self.summary.receipts * ID_ROW.size)
-            if hash_ids(ids) != self.index.ids_hash:
-                raise SegmentDamaged(f"{self.name}: the ids are not those that the index names")
-            self._ids = ids
-        return self._ids
 
     def _read(self, offset: int, count: int) -> bytes:
         data = self._read_at(offset, count) if count else b""
@@ -240,7 +255,7 @@ class Segment:
             found = tally.finish()
         except (ChainBroken, EncodingError) as error:
             raise SegmentDamaged(f"{self.name}: {error}") from error
-        if found != (summary, self.index.nodes, self._read_ids()):
+        if found != (summary, self.index.nodes, self.read_ids()):
             raise SegmentDamaged(f"{self.name}: its index says other things than its blocks")
 
     def _verify_payloads(self, number: int, blocks: list[ArchivedBlock]) -> None:

@@ -59,7 +59,7 @@ class Tally:
         self._verify_certificate = verify_certificate
         self._first_epoch: int | None = None
         self._leaves: list[bytes] = []
-        self._ids: list[tuple[bytes, int]] = []
+        self._ids: list[bytes] = []
         self._nodes: list[bytes] = []
         self._uncertified: int | None = None
         if compute_validators_hash(validators.keys) != before.validators_hash:
@@ -147,7 +147,7 @@ class Tally:
             receipt = decode_receipt(data)
             if (receipt.log_index, receipt.height) != (place, header.height):
                 raise ChainBroken(f"{where}: a receipt claims another place than its own")
-            self._ids.append((receipt.event_id[:ID_PREFIX_BYTES], place - self._before.log_size))
+            self._ids.append(ID_ROW.pack(receipt.event_id[:ID_PREFIX_BYTES], place - self._before.log_size))
         complete = [index for level, index in nodes if level == NODE_LEVEL]  # order: sorted below
         self._nodes += [nodes[NODE_LEVEL, index] for index in sorted(complete)]
         self._edge = {where: nodes.get(where) or self._edge[where] for where in list_edge(header.log_size)}
@@ -180,8 +180,7 @@ class Tally:
             state_digest=last.state_digest,
             state_digest_before=before.state_digest,
         )
-        ids = b"".join(ID_ROW.pack(*row) for row in sorted(self._ids))
-        return summary, tuple(self._nodes), ids
+        return summary, tuple(self._nodes), b"".join(sorted(self._ids))
 
 
 def list_edge(size: int) -> list[tuple[int, int]]:

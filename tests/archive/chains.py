@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ledger.archive.collection import Archive
-from ledger.archive.segment import Segment
+from ledger.archive.segment import FrameCache, Segment
 from ledger.archive.writing import SegmentWriter
 from ledger.block import Header, compute_header_hash, encode_header
 from ledger.chain import compute_genesis_block
@@ -87,8 +87,8 @@ class ArchivedWorld(ChangingWorld):
         segment.verify(self.genesis_hash, Validators(self.chain.genesis.validators), self.verify_certificate)
 
 
-def open_segment(data: bytes, name: str = "test.segment") -> Segment:
-    return Segment(name, len(data), lambda offset, count: data[offset : offset + count])
+def open_segment(data: bytes, name: str = "test.segment", cache: FrameCache | None = None) -> Segment:
+    return Segment(name, len(data), lambda offset, count: data[offset : offset + count], cache)
 
 
 def open_archive(files: Iterable[bytes]) -> Archive:

@@ -30,7 +30,7 @@ def passes(chain: ArchivedWorld, data: bytes) -> bool:
 def read_all(segment: Segment) -> list[object]:
     """Return everything that can be asked of a segment without verifying the whole file."""
     summary = segment.summary
-    found: list[object] = [summary, *segment.iterate_blocks(), segment.copy_ids()]
+    found: list[object] = [summary, *segment.iterate_blocks(), segment.read_ids()]
     found += [segment.read_log_node(0, index) for index in range(summary.first_log_index, summary.log_size)]
     return found
 
@@ -111,7 +111,7 @@ def rebuild(data: bytes, change: "dict[str, object] | None" = None, blocks: byte
         own = replace(first, blocks_bytes=len(blocks), blocks_hash=hashlib.sha256(blocks).digest())
         index = replace(index, frames=(own, *index.frames[1:]))
     file = FileHash()
-    return file.pass_on(PREFIX + frames) + finish_file(file, index, segment.copy_ids())
+    return file.pass_on(PREFIX + frames) + finish_file(file, index, segment.read_ids())
 
 
 def test_rebuilding_changes_nothing_by_itself(files: list[bytes]) -> None:
@@ -144,7 +144,7 @@ def test_a_summary_that_says_other_things_is_found(
 def test_ids_that_name_other_places_are_found(chain: ArchivedWorld, files: list[bytes]) -> None:
     segment = open_segment(files[0])
     start = len(PREFIX) + sum(frame.bytes for frame in segment.index.frames)
-    ids = segment.copy_ids()
+    ids = segment.read_ids()
     changed = ids[8:] + ids[:8]
     index = replace(segment.index, ids_hash=hashlib.sha256(changed).digest())
     file = FileHash()
@@ -206,7 +206,7 @@ def test_foreign_blocks_are_refused(chain: ArchivedWorld, files: list[bytes], da
     )
     file = FileHash()
     start = PREFIX + packed + files[0][len(PREFIX) + frame.blocks_bytes : len(PREFIX) + frame.bytes]
-    foreign = file.pass_on(start) + finish_file(file, replace(own.index, frames=(new,)), own.copy_ids())
+    foreign = file.pass_on(start) + finish_file(file, replace(own.index, frames=(new,)), own.read_ids())
 
     assert not passes(chain, foreign)
 
@@ -266,7 +266,7 @@ def test_a_payload_of_no_event_is_found(chain: ArchivedWorld, files: list[bytes]
     )
     file = FileHash()
     data = file.pass_on(PREFIX + own.copy_blocks(0) + payloads)
-    data += finish_file(file, replace(own.index, frames=(changed,)), own.copy_ids())
+    data += finish_file(file, replace(own.index, frames=(changed,)), own.read_ids())
 
     with pytest.raises(SegmentDamaged, match="a payload that no event of it names"):
         chain.verify(open_segment(data))

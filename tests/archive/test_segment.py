@@ -10,7 +10,7 @@ from ledger import keyspace
 from ledger.archive import writing
 from ledger.archive.blocks import ArchivedBlock, decode_frame, encode_core, encode_entry, read_archived_block
 from ledger.archive.layout import SegmentDamaged
-from ledger.archive.segment import Segment
+from ledger.archive.segment import FRAMES_CACHED, FrameCache, Segment
 from ledger.archive.tally import ChainBroken, NextSet, Tally, list_edge
 from ledger.archive.writing import SegmentWriter
 from ledger.block import compute_header_hash, decode_header, encode_header
@@ -127,6 +127,17 @@ def test_one_block_costs_one_frame(chain: ArchivedWorld, monkeypatch: pytest.Mon
     assert len(frames) > 3
     assert sum(count for _, count in reads) in [frame.bytes for frame in frames]
     chain.verify(open_segment(data))
+
+
+def test_reading_all_segments_keeps_only_a_few_frames(chain: ArchivedWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "FRAME_BYTES", 1)
+    cache = FrameCache()
+    segments = [open_segment(data, str(number), cache) for number, data in enumerate(chain.write_segments())]
+
+    for segment in segments:
+        assert len(list(segment.iterate_blocks())) == segment.summary.blocks == len(segment.index.frames)
+        assert len(cache) <= FRAMES_CACHED
+    assert segments[0].read_block(1) == read(chain, 1)
 
 
 def test_log_nodes_are_those_of_the_chain(chain: ArchivedWorld, files: list[bytes]) -> None:
