@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -13,8 +13,9 @@ from ledger import keyspace
 from ledger.block import decode_header, encode_header
 from ledger.chain import Chain
 from ledger.history import Gap, read_history
+from ledger.primitives.encoding import decode_plain, encode_plain
 from ledger.primitives.records import decode_record, encode_record
-from ledger.snapshots import Item, Page
+from ledger.snapshots import Page
 from ledger.staging import Staging
 from node import block_sync, replay
 from node.history_fill import HISTORY_REQUEST, Contents
@@ -167,8 +168,9 @@ def _edit_pages(answer: PagesAnswer, edit: Callable[[Page], Page | None]) -> Pag
     return replace(answer, pages=tuple(pages))
 
 
-def _edit_first(page: Page, edit: Callable[[Item], tuple[Item, ...]]) -> Page:
-    return replace(page, items=(*edit(page.items[0]), *page.items[1:]))
+def _edit_first(page: Page, edit: Callable[[bytes, bytes], list[bytes]]) -> Page:
+    key, value, *others = cast("list[bytes]", decode_plain(page.items))
+    return replace(page, items=encode_plain([*edit(key, value), *others]))
 
 
 TRICKS: dict[str, tuple[str, type[Any], Change]] = {
@@ -216,16 +218,27 @@ TRICKS: dict[str, tuple[str, type[Any], Change]] = {
     "another value": (
         PAGES_REQUEST, PagesAnswer,
         lambda found: _edit_pages(
-            found, lambda page: _edit_first(page, lambda item: (replace(item, value=item.value + b"\0"),))
+            found, lambda page: _edit_first(page, lambda key, value: [key, value + b"\0"])
         ),
     ),
     "a key left out": (
         PAGES_REQUEST, PagesAnswer,
-        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda item: ())),
+        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda key, value: [])),
     ),
     "a key twice": (
         PAGES_REQUEST, PagesAnswer,
-        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda item: (item, item))),
+        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda key, value: [key, value, key, value])),
+    ),
+    "a key without a value": (
+        PAGES_REQUEST, PagesAnswer,
+        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda key, value: [key])),
+    ),
+    "a number for a key": (
+        PAGES_REQUEST, PagesAnswer,
+        lambda found: _edit_pages(found, lambda page: replace(page, items=encode_plain([1, 2]))),
+    ),
+    "what is no list": (
+        PAGES_REQUEST, PagesAnswer, lambda found: _edit_pages(found, lambda page: replace(page, items=b"\xc1")),
     ),
     "a page left out": (PAGES_REQUEST, PagesAnswer, lambda found: _edit_pages(found, lambda page: None)),
     "no progress": (PAGES_REQUEST, PagesAnswer, lambda found: replace(found, following=0, pages=())),
