@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem  # pyright: ignore
 from fsspec.registry import known_implementations  # pyright: ignore
 
 from ledger.archive.collection import Archive
@@ -45,6 +46,7 @@ class ArchiveStore:
             raise ArchiveUnreachable(f"{url}: the driver for {protocol}:// is not installed: {remedy}") from error
         except (ValueError, OSError) as error:
             raise ArchiveUnreachable(f"{url}: {error}; expected a folder, file:///… or s3://bucket/…") from error
+        self._is_folder = _is_local(self._files)
 
     def list_names(self) -> list[str]:
         """Return the names of all segments, in order; none when the place does not exist yet."""
@@ -79,6 +81,8 @@ class ArchiveStore:
                 with suppress(OSError):  # only a file of the system's own can be synced; others are durable once closed
                     os.fsync(file.fileno())
             self._files.mv(partial, path)
+            if self._is_folder:
+                _sync_folder(self._root)
             self._files.invalidate_cache()
         return size
 
@@ -113,3 +117,16 @@ class ArchiveStore:
             yield
         except OSError as error:
             raise ArchiveUnreachable(f"{self.url}: {error}; check the place, its free space and your rights") from error
+
+
+def _is_local(files: object) -> bool:
+    return isinstance(files, LocalFileSystem)
+
+
+def _sync_folder(path: str) -> None:
+    """Make the names in a folder durable: after a power cut, an erased text may not be back."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
