@@ -21,14 +21,13 @@ import orjson
 
 from ledger import keyspace
 from ledger.block import Header, StoredEvent, compute_header_hash, decode_header
-from ledger.events import Event, compute_event_id
+from ledger.events import Event, View, compute_event_id
 from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash
 from ledger.primitives import merkle
 from ledger.primitives.canonical_json import canonical_json
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
 from ledger.primitives.signing import Purpose, SignatureInvalid, verify_signature
-from ledger.reading import Snapshot
 from ledger.receipts import Receipt, decode_receipt
 from ledger.service import VALIDATORS_MAX, Validators, read_era
 
@@ -68,8 +67,11 @@ _MEMBERS = ("certificate", "event", "handovers", "header", "path", "receipt", "s
 _HANDOVER_MEMBERS = ("certificate", "header", "validators")
 
 
-def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> bytes:
-    """Return the proof file of an event, against its own block's certificate.  Raises ProofUnavailable."""
+def make_event_proof(snapshot: View, head_height: int, event_id: bytes) -> bytes:
+    """Return the proof file of an event, against its own block's certificate.  Raises ProofUnavailable.
+
+    snapshot: of a store, or an archive, read by the same keys.
+    """
     place = snapshot.get(keyspace.event_id(event_id))
     if place is None:
         raise ProofUnavailable("no event of this id is in the ledger")
@@ -110,7 +112,7 @@ def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> b
     return canonical_json(document) + b"\n"
 
 
-def _list_handovers(snapshot: Snapshot, height: int) -> list[dict[str, object]]:
+def _list_handovers(snapshot: View, height: int) -> list[dict[str, object]]:
     """Return what shows who may certify a height.  Raises ProofUnavailable."""
     handovers: list[dict[str, object]] = []
     while (following := read_era(snapshot, len(handovers) + 1)) is not None and following.since <= height:

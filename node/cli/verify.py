@@ -7,19 +7,15 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from consensus.messages import Certificate
-from consensus.quorum import verify_certificate
 from ledger.genesis import Genesis, compute_chain_id, decode_genesis_file
 from ledger.primitives.ids import IdKind, encode_id
-from ledger.primitives.records import decode_record
 from ledger.proofs import Proven, verify_event_proof
-from ledger.service import Validators
 from ledger.store import Store
 from node.api_client import ApiClient
+from node.certificates import make_certificate_verifier
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output, outcome
 from node.config import load_config
-from node.eras import make_parameters
 from node.modules import make_registry
 from node.replay import replay_chain
 
@@ -59,8 +55,8 @@ def run_verify(given: argparse.Namespace, output: Output) -> int:
 
 
 def _verify_proof(given: argparse.Namespace, output: Output) -> int:
-    genesis = _read_genesis(given, None)
-    proven = verify_event_proof(given.what.read_bytes(), genesis, _certificate_verifier(genesis))
+    genesis = read_genesis(given, None)
+    proven = verify_event_proof(given.what.read_bytes(), genesis, make_certificate_verifier(compute_chain_id(genesis)))
     receipt = proven.receipt
     event_id = encode_id(IdKind.EVENT, proven.event_id)
     found = {
@@ -82,10 +78,8 @@ def _verify_proof(given: argparse.Namespace, output: Output) -> int:
 
 
 def _verify_chain(given: argparse.Namespace, output: Output) -> int:
-    ledger = next((path for path in (given.what / "data" / "ledger", given.what / "ledger") if path.is_dir()), None)
-    if ledger is None:
-        raise UsageError(f"{given.what}: no ledger below it; expected data/ledger or ledger")
-    genesis = _read_genesis(given, _find_own_genesis(given.what))
+    ledger = find_ledger(given.what)
+    genesis = read_genesis(given, _find_own_genesis(given.what))
     store = Store(ledger)
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"))
     try:
@@ -113,22 +107,18 @@ def _verify_chain(given: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def find_ledger(folder: Path) -> Path:
+    """Return the store below a node's folder or its data.  Raises UsageError."""
+    ledger = next((path for path in (folder / "data" / "ledger", folder / "ledger") if path.is_dir()), None)
+    if ledger is None:
+        raise UsageError(f"{folder}: no ledger below it; expected data/ledger or ledger")
+    return ledger
+
+
 def _find_own_genesis(folder: Path) -> Path | None:
     """Return the genesis that a node's folder names, if it has a configuration."""
     path = folder / "node.toml"
     return load_config(path).genesis_file if path.exists() else None
-
-
-def _certificate_verifier(genesis: Genesis) -> Any:
-    chain_id = compute_chain_id(genesis)
-
-    def verify(validators: Validators, height: int, header_hash: bytes, data: bytes) -> None:
-        certificate = decode_record(Certificate, data)
-        if (certificate.seq, certificate.digest) != (height, header_hash):
-            raise ValueError("for another block than the header's")
-        verify_certificate(make_parameters(chain_id, validators), certificate)
-
-    return verify
 
 
 def _name_set(proven: Proven) -> str:
@@ -137,7 +127,8 @@ def _name_set(proven: Proven) -> str:
     return f"validator set of era {proven.validators.era}, which follows from the genesis'"
 
 
-def _read_genesis(given: argparse.Namespace, near: Path | None) -> Genesis:
+def read_genesis(given: argparse.Namespace, near: Path | None) -> Genesis:
+    """Return the genesis that was named, that lies near, or that the home has.  Raises UsageError, GenesisInvalid."""
     path: Path | None = given.genesis
     if path is None and near is not None and near.exists():
         path = near
