@@ -1,6 +1,6 @@
 """A node's configuration: one TOML file, every key with a default but the genesis.  Errors name the file and the key.
 
-[node]      name, data (folder), genesis (file), role ("validator" or "observer"), key (name in the keystore)
+[node]      name, data (folder), genesis (file), role ("validator", "observer" or "auditor"), key (name in the keystore)
 [p2p]       host, port, peers = ["<public key hex>@host:port", …]
 [api]       host, port, enabled
 [consensus] view_timeout_ms, view_timeout_ms_max, retransmit_ms, batch_events_max, batch_wait_ms
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-VALIDATOR = "validator"
-ROLES = (VALIDATOR, "observer")
+VALIDATOR, AUDITOR = "validator", "auditor"
+ROLES = (VALIDATOR, "observer", AUDITOR)
 
 
 class ConfigInvalid(ValueError):
@@ -241,7 +241,10 @@ def _toml(value: object) -> str:
 _EXPLAINED = {
     ("node", "data"): "  # ledger, vote log and keystore",
     ("node", "genesis"): "  # its hash is the chain id",
-    ("node", "role"): "  # validator (its key must be in the genesis) or observer",
+    (
+        "node",
+        "role",
+    ): "  # validator (its key is or will be in the set), observer, or auditor (takes no events)",
     ("node", "key"): "  # name of the node's key in the keystore",
     ("p2p", "host"): "  # address to listen on",
     ("p2p", "peers"): "",

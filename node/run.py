@@ -31,7 +31,7 @@ from node.block_fetch import SourceFault, answer_range
 from node.block_sync import BlockSync
 from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
 from node.clock import BeatClock, monotonic_ms
-from node.config import VALIDATOR, Config, ConfigInvalid, parse_peers
+from node.config import AUDITOR, VALIDATOR, Config, ConfigInvalid, parse_peers
 from node.eras import choose_validators
 from node.event_cache import EventCache
 from node.history_fill import HISTORY_REQUEST, HistoryFill, answer_history
@@ -98,6 +98,7 @@ class Running:
     api_url: str | None
     p2p_port: int
     chain: Chain
+    status: Callable[[], NodeStatus]
 
 
 class Node:
@@ -181,8 +182,14 @@ class Node:
         if config.node.role == VALIDATOR and integrity.alert is None:
             self.validator = self._make_validator(vote_log)
         self.services = Services(
-            chain, self.mempool, self.relay, trio.lowlevel.current_trio_token(), self.status, lambda: integrity.alert
-        )  # fmt: skip
+            chain,
+            self.mempool,
+            self.relay,
+            trio.lowlevel.current_trio_token(),
+            self.status,
+            lambda: integrity.alert,
+            takes_events=config.node.role != AUDITOR,
+        )
         self.executor.listen(self._on_executed)
         self.executor.listen(self.tree_builder.saw_block)
         self.executor.listen_replaced(self._on_replaced)
@@ -227,7 +234,7 @@ class Node:
                 api = ApiServer(self.services, self.config.api.host, self.config.api.port)
                 url = await trio.to_thread.run_sync(api.start)
             logger.info("node %s ready: API %s, p2p port %d", self.config.node.name, url, self.network.listen_port)
-            task_status.started(Running(url, self.network.listen_port, self.chain))
+            task_status.started(Running(url, self.network.listen_port, self.chain, self.status))
             try:
                 await stop.wait()
             finally:
@@ -243,7 +250,8 @@ class Node:
             task_status.started()
             return
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.relay.run)
+            if self.services.takes_events:
+                nursery.start_soon(self.relay.run)
             nursery.start_soon(self.sync.run)
             nursery.start_soon(self.history.run)
             nursery.start_soon(self.tree_builder.run)
@@ -381,7 +389,7 @@ class Node:
                     self.validator.receive(frame.public_key, frame.body)
                 except (InvalidMessage, EncodingError) as error:
                     raise PeerFault("consensus_message_invalid", 20, str(error)) from error
-            case FrameKind.SUBMISSION:
+            case FrameKind.SUBMISSION if self.services.takes_events:
                 try:
                     await self.relay.receive(frame.body)
                 except SubmissionMalformed as error:

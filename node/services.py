@@ -37,8 +37,11 @@ class Services:
         token: trio.lowlevel.TrioToken,
         status: Callable[[], NodeStatus],
         alert: Callable[[], Alert | None],
+        *,
+        takes_events: bool = True,
     ) -> None:
         self.alert = alert
+        self.takes_events = takes_events
         self._chain = chain
         self._mempool = mempool
         self._relay = relay

@@ -149,6 +149,11 @@ class IntegrityLost(ClientError):
     remedy = "Ask another node.  Its operator finds what to do in the log and in /api/v1/node/status."
 
 
+class AuditorReadOnly(ClientError):
+    code, status, title = "auditor", 403, "This node only checks: it takes no events"
+    remedy = "Send the event to a validator, or to a node whose role is observer."
+
+
 class Busy(ClientError):
     code, status, title = "busy", 503, "The node has as much to do as it takes"
     remedy = "Try again shortly."

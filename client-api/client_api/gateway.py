@@ -10,6 +10,7 @@ from client_api.context import Context, Reading, make_integrity_error
 from client_api.endpoint import Endpoint, Json, Model, NoQuery
 from client_api.errors import (
     AccountUnknown,
+    AuditorReadOnly,
     BodyTooLarge,
     Busy,
     EventConflict,
@@ -257,7 +258,9 @@ async def prepare_event(context: Context, query: NoQuery, body: PrepareBody) -> 
 
 
 def _verify_writable(context: Context) -> None:
-    """Raises IntegrityLost on a node that serves reads only."""
+    """Raises AuditorReadOnly on an auditor, and IntegrityLost on a node that serves reads only."""
+    if not context.services.takes_events:
+        raise AuditorReadOnly("events are not taken here")
     alert = context.services.alert()
     if alert is not None:
         raise make_integrity_error(alert)
@@ -478,10 +481,12 @@ ENDPOINTS = (
              StatusAnswer, get_status, query=NoQuery),
     Endpoint("POST", "/events/prepare", "prepareEvent",
              "The canonical bytes to sign, as readable text, with what the guards would say.", "gateway",
-             Prepared, prepare_event, query=NoQuery, body=PrepareBody, errors=(AccountUnknown, IntegrityLost)),
+             Prepared, prepare_event, query=NoQuery, body=PrepareBody,
+             errors=(AccountUnknown, AuditorReadOnly, IntegrityLost)),
     Endpoint("POST", "/events", "submitEvents", "Submit 1 to 100 signed events; `wait=final` waits for the receipts.",
              "gateway", SubmitAnswer, submit_events, query=SubmitQuery, body=SubmitBody,
-             errors=(EventRejected, EventConflict, Busy, IntegrityLost, FinalityTimeout, BodyTooLarge), status=202),
+             errors=(EventRejected, EventConflict, AuditorReadOnly, Busy, IntegrityLost, FinalityTimeout, BodyTooLarge),
+             status=202),
     Endpoint("GET", "/events/{event_id}/receipt", "getReceipt", "What became of an event.", "gateway",
              ReceiptAnswer, get_receipt, query=ReceiptQuery, errors=(EventUnknown,)),
     Endpoint("GET", "/openapi.json", "getOpenApi", "This API's description.", "gateway", OpenApi, get_openapi,

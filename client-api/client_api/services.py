@@ -91,6 +91,9 @@ class Lost(Protocol):
 class NodeServices(Protocol):
     """The running node."""
 
+    takes_events: bool
+    """Whether this node takes events at all; an auditor does not."""
+
     @property
     def chain(self) -> Chain:
         """The ledger; read it through `chain.store.snapshot()`, from any thread."""

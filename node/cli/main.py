@@ -17,7 +17,8 @@ from node.api_client import ApiProblem, NodeUnreachable
 from node.archive_store import ArchiveUnreachable
 from node.archive_writer import ArchiveDiffers, BlocksMissing
 from node.block_fetch import ReplayDiffers
-from node.cli import archive, explain, governance, nodes, operate, people, policy, verify
+from node.cli import archive, audit, explain, governance, nodes, operate, people, policy, verify
+from node.cli.audit import NobodyThere
 from node.cli.home import UsageError
 from node.cli.operate import NodeStopped
 from node.cli.output import Output
@@ -34,6 +35,7 @@ start here:
   atlas post "Hello" --as ada      sign and publish, and wait until it is final
   atlas proof evt1… -o hello.proof write a proof that anyone can check offline
   atlas verify hello.proof         check it against the genesis validators
+  atlas audit join genesis.json …  verify all that a network ever did, as a read-only peer
   atlas archive --help             keep cold epochs outside the node, and check them
 
 decide together:
@@ -62,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     people.add_commands(commands, shared)
     verify.add_commands(commands, shared)
     archive.add_commands(commands, shared)
+    audit.add_commands(commands, shared)
     policy.add_commands(commands, shared)
     governance.add_commands(commands, shared)
     explain.add_commands(commands, shared)
@@ -92,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         BlocksMissing,
         ChainBroken,
         DryRunFailed,
+        NobodyThere,
         NodeUnreachable,
         NotExplained,
         ProofInvalid,

@@ -57,6 +57,8 @@ class FakeNode:
         self.on_submit()
         return answers
 
+    takes_events = True
+
     def alert(self) -> Alert | None:
         return self.alerted
 
