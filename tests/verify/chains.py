@@ -1,0 +1,80 @@
+"""Real chains with certificates, and both verifiers over the proofs that they give."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from atlas_verify.canonical import Invalid
+from atlas_verify.chain import read_genesis
+from atlas_verify.documents import verify
+from consensus.messages import Certificate
+from consensus.quorum import verify_certificate
+from ledger.genesis import Genesis, encode_genesis_file
+from ledger.primitives.records import decode_record
+from ledger.primitives.signing import SigningKey
+from ledger.proofs import ProofInvalid, Proven, make_event_proof, verify_event_proof
+from ledger.service import Validators
+from node.eras import make_parameters
+from social.posts import PostPublished
+from tests.ledger.changing_sets import JOINER, ChangingWorld
+from tests.ledger.world import VALIDATORS, id_of
+
+FRESH = tuple(SigningKey(bytes([220 + number]) * 32) for number in range(4))
+SETS = {0: (*VALIDATORS, JOINER), 1: FRESH, 2: (*FRESH, *VALIDATORS[:3])}
+
+
+def make_world(folder: Path) -> ChangingWorld:
+    """Return a chain whose set changes after each of its first three epochs: of 4, 5, 4 others and 7 validators."""
+    return ChangingWorld(folder, SETS)
+
+
+def post(world: ChangingWorld, text: str = "hello") -> bytes:
+    """Publish a post in a certified block; return its id."""
+    signed = world.sign(world.ada, PostPublished, text=text, tags=())
+    height = world.execute(signed).header.height
+    world.chain.write_certificate(height, world.certify(height))
+    return id_of(signed)
+
+
+def prove(world: ChangingWorld, event_id: bytes) -> bytes:
+    with world.store.snapshot() as snapshot:
+        return make_event_proof(snapshot, world.chain.head.height, event_id)
+
+
+def make_certificate_verifier(chain_id: bytes) -> Callable[[Validators, int, bytes, bytes], None]:
+    """Return the check of certificates as the node has it."""
+
+    def verify_own(validators: Validators, height: int, header_hash: bytes, data: bytes) -> None:
+        certificate = decode_record(Certificate, data)
+        if (certificate.seq, certificate.digest) != (height, header_hash):
+            raise ValueError("for another block than the header's")
+        verify_certificate(make_parameters(chain_id, validators), certificate)
+
+    return verify_own
+
+
+class BothVerifiers:
+    """The node's verifier and the one for third parties, trusting the same genesis."""
+
+    def __init__(self, genesis: Genesis, chain_id: bytes) -> None:
+        self._genesis = genesis
+        self._verify_certificate = make_certificate_verifier(chain_id)
+        self._foreign = read_genesis(encode_genesis_file(genesis))
+
+    def verify(self, proof: bytes) -> tuple[Proven, dict[str, object]]:
+        """Return what each finds proven."""
+        return verify_event_proof(proof, self._genesis, self._verify_certificate), verify(proof, self._foreign)
+
+    def list_believers(self, proof: bytes) -> list[str]:
+        """Return which of the two accept a proof.  Whatever else they raise is a fault of theirs."""
+        believers: list[str] = []
+        try:
+            verify_event_proof(proof, self._genesis, self._verify_certificate)
+            believers.append("node")
+        except ProofInvalid:
+            pass
+        try:
+            verify(proof, self._foreign)
+            believers.append("atlas_verify")
+        except Invalid:
+            pass
+        return believers
