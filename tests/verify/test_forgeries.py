@@ -1,6 +1,7 @@
 """A corpus of forged proofs, which neither verifier believes: members exchanged, fields changed, signers invented."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace as replace_field
 from typing import Any, cast
 
 import orjson
@@ -9,11 +10,14 @@ import pytest
 from atlas_verify.canonical import Invalid
 from atlas_verify.chain import read_genesis
 from atlas_verify.documents import verify
-from consensus.messages import Certificate, Vote
-from ledger.genesis import encode_genesis_file
+from consensus.messages import Certificate, Checkpoint, Vote
+from ledger.block import Header, compute_header_hash, decode_header, encode_header
+from ledger.genesis import compute_validators_hash, encode_genesis_file
 from ledger.primitives.canonical_json import canonical_json
 from ledger.primitives.encoding import Value, decode, encode
 from ledger.primitives.records import decode_record, encode_record
+from ledger.primitives.signing import Purpose, SigningKey
+from tests.ledger.world import VALIDATORS
 from tests.verify.chains import FRESH
 from tests.verify.conftest import Proofs
 
@@ -150,6 +154,77 @@ def test_a_certificate_of_just_a_quorum_is_enough_and_one_less_is_not(proofs: Pr
         for count, believers in ((quorum, ["node", "atlas_verify"]), (quorum - 1, [])):
             fewer = encode_record(Certificate(full.digest, full.seq, full.signatures[-count:])).hex()
             assert proofs.both.list_believers(canonical_json(proof | {"certificate": fewer}) + b"\n") == believers
+
+
+def certify(header: Header, keys: Sequence[SigningKey]) -> Proof:
+    """Return the members that these keys make of any header, as replicas 0, 1, …"""
+    data = encode_header(header)
+    digest = compute_header_hash(data)
+    votes = tuple(
+        Vote(number, key.sign(header.chain_id, Purpose.CHECKPOINT, encode_record(vote)))
+        for number, key in enumerate(keys)
+        if (vote := Checkpoint(digest, number, header.height))
+    )
+    return {"header": data.hex(), "certificate": encode_record(Certificate(digest, header.height, votes)).hex()}
+
+
+def hand_over(header: Header, to: Sequence[SigningKey], by: Sequence[SigningKey]) -> Proof:
+    """Return a hand-over that is certified as it should be."""
+    keys = tuple(key.public for key in to)
+    certified = certify(replace_field(header, validators_hash=compute_validators_hash(keys)), by)
+    return certified | {"validators": [key.hex() for key in keys]}
+
+
+def test_keys_that_the_old_set_did_not_name_certify_nothing(proofs: Proofs) -> None:
+    proof = orjson.loads(proofs.of_posts[1])
+    header = decode_header(bytes.fromhex(proof["header"]))
+    invented = proof["handovers"][0] | {"validators": [key.public.hex() for key in FRESH]}
+
+    forged = proof | certify(header, FRESH) | {"handovers": [invented]}
+
+    assert proofs.both.list_believers(canonical_json(forged) + b"\n") == []
+
+
+def test_a_set_certifies_nothing_below_where_it_begins(proofs: Proofs) -> None:
+    early, late = (orjson.loads(proofs.of_posts[era]) for era in (0, 2))
+    header = decode_header(bytes.fromhex(early["header"]))
+
+    forged = early | certify(header, FRESH) | {"handovers": late["handovers"]}
+
+    assert proofs.both.list_believers(canonical_json(forged) + b"\n") == []
+
+
+@pytest.mark.parametrize("to", [FRESH[:3], (*FRESH[:3], FRESH[0])])
+def test_no_set_has_fewer_than_four_keys_or_one_twice(proofs: Proofs, to: Sequence[SigningKey]) -> None:
+    proof = orjson.loads(proofs.of_posts[0])
+    header = decode_header(bytes.fromhex(proof["header"]))
+    before = replace_field(header, height=header.height - 1)
+
+    honest = proof | certify(header, FRESH) | {"handovers": [hand_over(before, FRESH, VALIDATORS)]}
+    forged = proof | certify(header, to) | {"handovers": [hand_over(before, to, VALIDATORS)]}
+
+    assert proofs.both.list_believers(canonical_json(honest) + b"\n") == ["node", "atlas_verify"]
+    assert proofs.both.list_believers(canonical_json(forged) + b"\n") == []
+
+
+def test_headers_of_another_version_are_not_guessed_at(proofs: Proofs) -> None:
+    proof = orjson.loads(proofs.of_posts[0])
+    header = decode_header(bytes.fromhex(proof["header"]))
+    genesis = read_genesis(encode_genesis_file(proofs.world.chain.genesis))
+
+    forged = proof | certify(replace_field(header, version=header.version + 1), VALIDATORS)
+
+    with pytest.raises(Invalid, match=r"^header: expected version"):
+        verify(canonical_json(forged) + b"\n", genesis)
+
+
+def test_only_the_canonical_form_is_read(proofs: Proofs) -> None:
+    proof = proofs.of_posts[0]
+    document = orjson.loads(proof)
+    reversed_members = {name: document[name] for name in sorted(document, reverse=True)}
+
+    for other in (proof[:-1], proof + b"\n", b" " + proof, orjson.dumps(reversed_members) + b"\n"):
+        assert proofs.both.list_believers(other) == []
 
 
 @pytest.mark.parametrize(
