@@ -7,19 +7,15 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from consensus.messages import Certificate
-from consensus.quorum import verify_certificate
-from ledger.genesis import Genesis, compute_chain_id, decode_genesis_file
+from ledger.genesis import Genesis, decode_genesis_file
 from ledger.primitives.ids import IdKind, encode_id
-from ledger.primitives.records import decode_record
 from ledger.proofs import Proven, verify_event_proof
-from ledger.service import Validators
 from ledger.store import Store
 from node.api_client import ApiClient
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output, outcome
 from node.config import load_config
-from node.eras import make_parameters
+from node.eras import make_certificate_verifier
 from node.modules import make_registry
 from node.replay import replay_chain
 
@@ -60,7 +56,7 @@ def run_verify(given: argparse.Namespace, output: Output) -> int:
 
 def _verify_proof(given: argparse.Namespace, output: Output) -> int:
     genesis = _read_genesis(given, None)
-    proven = verify_event_proof(given.what.read_bytes(), genesis, _certificate_verifier(genesis))
+    proven = verify_event_proof(given.what.read_bytes(), genesis, make_certificate_verifier(genesis))
     receipt = proven.receipt
     event_id = encode_id(IdKind.EVENT, proven.event_id)
     found = {
@@ -117,18 +113,6 @@ def _find_own_genesis(folder: Path) -> Path | None:
     """Return the genesis that a node's folder names, if it has a configuration."""
     path = folder / "node.toml"
     return load_config(path).genesis_file if path.exists() else None
-
-
-def _certificate_verifier(genesis: Genesis) -> Any:
-    chain_id = compute_chain_id(genesis)
-
-    def verify(validators: Validators, height: int, header_hash: bytes, data: bytes) -> None:
-        certificate = decode_record(Certificate, data)
-        if (certificate.seq, certificate.digest) != (height, header_hash):
-            raise ValueError("for another block than the header's")
-        verify_certificate(make_parameters(chain_id, validators), certificate)
-
-    return verify
 
 
 def _name_set(proven: Proven) -> str:

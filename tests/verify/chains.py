@@ -1,19 +1,14 @@
 """Real chains with certificates, and both verifiers over the proofs that they give."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from atlas_verify.canonical import Invalid
 from atlas_verify.chain import read_genesis
 from atlas_verify.documents import verify
-from consensus.messages import Certificate
-from consensus.quorum import verify_certificate
 from ledger.genesis import Genesis, encode_genesis_file
-from ledger.primitives.records import decode_record
 from ledger.primitives.signing import SigningKey
 from ledger.proofs import ProofInvalid, Proven, make_event_proof, verify_event_proof
-from ledger.service import Validators
-from node.eras import make_parameters
+from node.eras import make_certificate_verifier
 from social.posts import PostPublished
 from tests.ledger.changing_sets import JOINER, ChangingWorld
 from tests.ledger.world import VALIDATORS, id_of
@@ -40,24 +35,12 @@ def prove(world: ChangingWorld, event_id: bytes) -> bytes:
         return make_event_proof(snapshot, world.chain.head.height, event_id)
 
 
-def make_certificate_verifier(chain_id: bytes) -> Callable[[Validators, int, bytes, bytes], None]:
-    """Return the check of certificates as the node has it."""
-
-    def verify_own(validators: Validators, height: int, header_hash: bytes, data: bytes) -> None:
-        certificate = decode_record(Certificate, data)
-        if (certificate.seq, certificate.digest) != (height, header_hash):
-            raise ValueError("for another block than the header's")
-        verify_certificate(make_parameters(chain_id, validators), certificate)
-
-    return verify_own
-
-
 class BothVerifiers:
     """The node's verifier and the one for third parties, trusting the same genesis."""
 
-    def __init__(self, genesis: Genesis, chain_id: bytes) -> None:
+    def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
-        self._verify_certificate = make_certificate_verifier(chain_id)
+        self._verify_certificate = make_certificate_verifier(genesis)
         self._foreign = read_genesis(encode_genesis_file(genesis))
 
     def verify(self, proof: bytes) -> tuple[Proven, dict[str, object]]:

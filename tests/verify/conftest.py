@@ -32,7 +32,7 @@ def proofs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proofs]:
     yield Proofs(
         tuple(prove(world, event_id) for event_id in events),
         prove(world, beat.receipts[0].event_id),
-        BothVerifiers(world.chain.genesis, world.chain.chain_id),
+        BothVerifiers(world.chain.genesis),
         world,
     )
     world.close()
