@@ -14,7 +14,7 @@ from ledger.primitives.records import U32, U64, Bytes32, Bytes64, Length, decode
 
 BATCH_EVENTS_MAX = 1_024
 BATCH_BYTES_MAX = 2 * 1024 * 1024
-HEADER_VERSION = 2
+HEADER_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Header:
     receipt_root: Bytes32  # RFC 6962 over this block's receipts
     rules_root: Bytes32
     state_digest: Bytes32
+    state_height: U64  # in which the epoch before this block's began; 0 in the first two
+    state_root: Bytes32  # of the state tree over the state after that height
     time_ms: U64
     validators_hash: Bytes32
     version: U32

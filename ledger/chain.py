@@ -22,10 +22,11 @@ from ledger.block import (
 from ledger.draft import Draft
 from ledger.events import CheckedEvent, EventRefused, Put, SignedEvent, check_event
 from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash, decode_policies
+from ledger.head import decode_head, encode_head
 from ledger.identity import make_account
 from ledger.policies import compute_genesis_policies, compute_policy_root
 from ledger.primitives import lthash, merkle
-from ledger.primitives.encoding import EncodingError, decode, encode
+from ledger.primitives.encoding import EncodingError
 from ledger.primitives.hashing import ZERO_HASH
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
@@ -34,15 +35,19 @@ from ledger.receipts import SKIPPED
 from ledger.registry import Registry
 from ledger.service import Validators, list_era_writes, read_validators, read_validators_at
 from ledger.standing import open_standing
+from ledger.state_pages import VERSIONS_KEPT, TreeVersion, build_first, build_next, read_version
+from ledger.state_tree import compute_subtree, make_leaf
 from ledger.storage import Storage, StoreDamaged
 from ledger.tokens import FLX, issue
 from ledger.transition import Executed, Parent, execute_batch
 from ledger.undo import UNDO_BLOCKS, encode_undo, list_undo_keys
 
-FORMAT = 2
+FORMAT = 3
 REFERENCES_CACHED = 4_096
 CACHED_KEYS_MAX = 65_536
 """How many values of the state execution keeps at hand; when it is full, it begins anew."""
+PRUNED_AT_ONCE = 64
+"""How many undo records one block drops: an epoch's can be dropped at its end, but not all in one go."""
 CHECKED_BLOCKS = 512
 """At start the newest this many blocks are compared with their headers; `atlas verify` replays all."""
 
@@ -88,6 +93,9 @@ class Chain:
         self._references: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
         self._cached: dict[bytes, bytes | None] = {}  # of the store, as the last commit left it
         self._undo_floor = 0
+        self._epoch_starts: dict[int, int] = {}  # of the one epoch that was asked for last
+        self.tree_builder: Callable[[], object] | None = None
+        """Calls `build_tree`, one call at a time, and may have done so when an epoch began; None: `commit` does."""
         if next(store.iterate(b"", b"\xff"), None) is None:
             self._write_genesis()
         self.head, self._lanes = self._open()
@@ -169,6 +177,7 @@ class Chain:
             read=self._read_state,
             read_log_node=self.read_log_node,
             references=self.references,
+            commit_state=self.commit_state,
             stack=self.registry.stack,
             at_close=self.registry.at_close,
         )
@@ -193,6 +202,9 @@ class Chain:
                 puts.append((key, after))
             if key[:1] == keyspace.STATE:
                 undo.append((key, before))
+        begins_epoch = header.epoch != self.head.header.epoch
+        if begins_epoch:
+            puts.append((keyspace.epoch_start(header.epoch), keyspace.u64(height)))
         puts.extend(encode_undo(height, undo))
         executed_here = {receipt.event_id for receipt in executed.receipts if receipt.outcome != SKIPPED}
         for receipt, data, stored in zip(executed.receipts, executed.receipt_bytes, executed.stored, strict=True):
@@ -217,6 +229,29 @@ class Chain:
         if header.validators_hash != self.head.header.validators_hash:
             self.validators = self._read_validators()  # before the head: who sees the head knows who goes on from it
         self.head = Head(height, executed.hash, header)
+        if begins_epoch and self.tree_builder is None:
+            self.build_tree()
+
+    def build_tree(self) -> TreeVersion:
+        """Bring the state tree up to the begin of the head's epoch; return its newest version.
+
+        Blocks on the disk.  Runs in any thread, beside the one that executes, but not twice at a time.
+        """
+        epoch = self.head.header.epoch
+        newest = decode_record(TreeVersion, self._read(keyspace.META_TREE, "state tree's version"))
+        while newest.version < epoch:
+            start = self._read(keyspace.epoch_start(newest.version + 1), f"begin of epoch {newest.version + 1}")
+            newest = build_next(self.store, int.from_bytes(start, "big"), newest)
+        return newest
+
+    def commit_state(self, epoch: int) -> tuple[int, bytes]:
+        """Return the height in which an epoch began, and the root of the state tree after it; build it if need be."""
+        found = read_version(self.store, epoch)
+        if found is None:
+            (self.tree_builder or self.build_tree)()
+            found = read_version(self.store, epoch)
+        assert found is not None, f"the state tree of epoch {epoch} is not kept"
+        return found.height, found.root
 
     def _read_state(self, key: bytes) -> bytes | None:
         cached = self._cached
@@ -232,7 +267,7 @@ class Chain:
         self.store.write([(keyspace.certificate(height), certificate)], [], sync=sync)
 
     def _prune(self, height: int, puts: list[tuple[bytes, bytes]], deletes: list[bytes]) -> int:
-        floor = max(self._undo_floor, height - UNDO_BLOCKS)
+        floor = max(self._undo_floor, min(height - UNDO_BLOCKS, self._undo_floor + PRUNED_AT_ONCE, self._oldest_tree()))
         for old in range(self._undo_floor + 1, floor + 1):
             keys = self.store.get(keyspace.undo_keys(old))
             if keys is not None:
@@ -240,6 +275,14 @@ class Chain:
         if floor != self._undo_floor:
             puts.append((keyspace.META_UNDO_FLOOR, keyspace.u64(floor)))
         return floor
+
+    def _oldest_tree(self) -> int:
+        """Return the lowest height whose state the state tree's versions are read with."""
+        epoch = max(0, self.head.header.epoch - VERSIONS_KEPT)
+        if epoch not in self._epoch_starts:
+            start = self.store.get(keyspace.epoch_start(epoch))
+            self._epoch_starts = {epoch: 0 if start is None else int.from_bytes(start, "big")}
+        return self._epoch_starts[epoch]
 
     def _remember(self, height: int, header_hash: bytes, beat: int) -> tuple[bytes, int]:
         known = self._references[height] = (header_hash, beat)
@@ -260,6 +303,7 @@ class Chain:
             (keyspace.META_GENESIS, encode_record(self.genesis)),
             (keyspace.META_FORMAT, keyspace.u64(FORMAT)),
             (keyspace.META_UNDO_FLOOR, keyspace.u64(0)),
+            *build_first(state, 0, 0),
         ]
         self.store.write(puts, [])
 
@@ -356,26 +400,14 @@ def compute_genesis_block(genesis: Genesis, registry: Registry) -> tuple[Header,
         receipt_root=merkle.compute_root([]),
         rules_root=registry.compute_root(),
         state_digest=lthash.digest(lanes),
+        state_height=0,
+        state_root=compute_subtree(sorted(make_leaf(key, value) for key, value in ordered)).hash,
         time_ms=genesis.time_ms,
         validators_hash=compute_validators_hash(genesis.validators),
         version=HEADER_VERSION,
         view=0,
     )
     return header, lanes, ordered
-
-
-def encode_head(height: int, header_hash: bytes) -> bytes:
-    """Return the record of the newest block."""
-    return encode([height, header_hash])
-
-
-def decode_head(data: bytes) -> tuple[int, bytes]:
-    """Return the newest block's height and header hash.  Raises EncodingError."""
-    match decode(data):
-        case [int(height), bytes(header_hash)] if 0 <= height <= keyspace.HEIGHT_MAX:
-            return height, header_hash
-        case other:
-            raise EncodingError(f"expected a height and a header hash, got {other!r}")
 
 
 def read_stored_block(snapshot: Snapshot, height: int) -> StoredBlock | None:

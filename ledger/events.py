@@ -124,6 +124,8 @@ class EventType(Generic[B]):
     endorses: Callable[[View, Entry[B]], Endorsement | None] | None = None
     touches: Callable[[Entry[B]], tuple[bytes, ...]] = field(default=lambda entry: ())
     """Accounts beside the author whose balances it reads: they are brought up to date first."""
+    index: Callable[[Entry[B]], tuple[bytes, ...]] = field(default=lambda entry: ())
+    """Keys of the index that list the event once applied; from the event alone, so that they can be made again."""
     verify: Callable[[bytes, Event, B], None] | None = None
     """Checks of the body that need no state, such as signatures inside it: (chain id, event, body); EventRefused."""
 

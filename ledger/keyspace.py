@@ -6,6 +6,8 @@ First byte:
     h, c  headers and certificates by height        e, r, x  events and receipts by log index, log index by event id
     l  log tree nodes by level and index            p  payloads by content hash
     u, U  undo records by key and height, and the keys of a height        m  meta
+    E  the height that began each epoch     T, V, W, X  the state tree: rows, what they were, who changed, versions
+    q  a snapshot that is being fetched: keys as above, after a q
 Numbers are big-endian, so that LevelDB's order is theirs.
 """
 
@@ -20,12 +22,24 @@ RECEIPT = b"r"
 EVENT_ID = b"x"
 LOG_NODE = b"l"
 PAYLOAD = b"p"
+EPOCH_START = b"E"
+TREE_ROW = b"T"
+TREE_UNDO = b"V"
+TREE_ROWS = b"W"
+TREE_VERSION = b"X"
+STAGED = b"q"
+CHUNK = b"k"
 
 META_HEAD = b"mhead"
 META_GENESIS = b"mgenesis"
 META_LANES = b"mlanes"
 META_UNDO_FLOOR = b"mundo"
 META_FORMAT = b"mformat"
+META_TREE = b"mtree"
+META_HISTORY = b"mhistory"
+META_STAGED = b"mstaged"
+META_STAGED_VALIDATORS = b"mstaged-validators"
+META_INSTALLING = b"minstalling"
 
 HEIGHT_MAX = 2**64 - 1
 
@@ -407,3 +421,38 @@ def undo(state_key: bytes, height: int) -> bytes:
 
 def undo_keys(height: int) -> bytes:
     return UNDO_KEYS + u64(height)
+
+
+def epoch_start(epoch: int) -> bytes:
+    """The height of the block that began an epoch."""
+    return EPOCH_START + u64(epoch)
+
+
+def tree_row(place: bytes) -> bytes:
+    """A page of the state tree, or the row over pages: see `ledger.state_pages`."""
+    return TREE_ROW + place
+
+
+def tree_undo(place: bytes, version: int) -> bytes:
+    """What a row of the state tree was before a version."""
+    return TREE_UNDO + place + u64(version)
+
+
+def tree_rows(version: int) -> bytes:
+    """Which rows a version of the state tree changed."""
+    return TREE_ROWS + u64(version)
+
+
+def tree_version(version: int) -> bytes:
+    """The height and the root of a version of the state tree; version e is the state in which epoch e began."""
+    return TREE_VERSION + u64(version)
+
+
+def staged(key: bytes) -> bytes:
+    """A key of a snapshot that is being fetched, before it takes the place of what is there."""
+    return STAGED + key
+
+
+def staged_chunk(number: int) -> bytes:
+    """That a chunk of the snapshot that is being fetched is complete."""
+    return STAGED + CHUNK + number.to_bytes(4, "big")

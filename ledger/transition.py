@@ -58,6 +58,8 @@ from ledger.state import encode_number
 from ledger.verdict import Fact, Verdict
 
 ReadKey: TypeAlias = Callable[[bytes], bytes | None]
+CommitState: TypeAlias = Callable[[int], tuple[int, bytes]]
+"""Gives, of an epoch, the height that began it and the root of the state tree after that height."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,11 @@ class Executed:
     log_nodes: dict[tuple[int, int], bytes]
     changes: tuple[tuple[bytes, bytes | None, bytes | None], ...]
     payloads: tuple[tuple[bytes, bytes], ...]  # content hash, payload bytes; of applied events
+
+
+def list_index(event_type: str, author: bytes, log_index: int) -> tuple[bytes, bytes]:
+    """Return the keys under which every executed event is listed."""
+    return keyspace.by_type(event_type, log_index), keyspace.by_author(author, log_index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +166,7 @@ class Execution:
         judged = judge_event(self._stack, self.overlay, entry, kind)
         if judged.allowed:
             self.overlay.apply(judged.changes)
+            self.overlay.apply((key, None, entry.event_id) for key in kind.index(entry))
             if content is not None and checked.signed.payload is not None:
                 self.payloads.append((content, checked.signed.payload))
             self._receive(kind, entry, judged.verdicts, APPLIED, kind.summary, judged.evidence)
@@ -282,7 +290,7 @@ class Execution:
         evidence: dict[str, Fact],
     ) -> None:
         if outcome != SKIPPED:
-            index = (keyspace.by_type(kind.name, entry.log_index), keyspace.by_author(entry.author, entry.log_index))
+            index = list_index(kind.name, entry.author, entry.log_index)
             self.overlay.apply((key, None, b"") for key in index)
         self.receipts.append(
             Receipt(
@@ -313,6 +321,7 @@ def execute_batch(
     read: ReadKey,
     read_log_node: merkle.ReadNode,
     references: References,
+    commit_state: CommitState,
     stack: GuardStack,
     at_close: tuple[tuple[str, EpochStep], ...] = (),
 ) -> Executed:
@@ -320,6 +329,7 @@ def execute_batch(
 
     checked: for each item of the batch what `check_event` gave or raised.
     references: must know every height up to the parent's.
+    commit_state: is asked for the parent's epoch when another begins.
     """
     above = parent.header
     height = above.height + 1
@@ -339,7 +349,8 @@ def execute_batch(
             execution.skip(signed, event)
         else:
             execution.run(event)
-    return seal(execution, items, parent, batch, read_log_node)
+    state = (above.state_height, above.state_root) if place.epoch == above.epoch else commit_state(above.epoch)
+    return seal(execution, items, parent, batch, read_log_node, state)
 
 
 def _compute_next_set(view: View, above: Header) -> bytes:
@@ -354,6 +365,7 @@ def seal(
     parent: Parent,
     batch: Batch | None,
     read_log_node: merkle.ReadNode,
+    state: tuple[int, bytes],
 ) -> Executed:
     """Make the header over an execution's results."""
     above = parent.header
@@ -378,6 +390,8 @@ def seal(
         receipt_root=merkle.compute_root(leaves),
         rules_root=above.rules_root,
         state_digest=lthash.digest(lanes),
+        state_height=state[0],
+        state_root=state[1],
         time_ms=place.time_ms,
         validators_hash=_compute_next_set(execution.overlay, above),
         version=HEADER_VERSION,

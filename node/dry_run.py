@@ -15,11 +15,12 @@ from typing import Annotated, Any
 
 from ledger import keyspace
 from ledger.block import Batch, Header, compute_header_hash, decode_header
-from ledger.chain import Chain, decode_head, make_batch, read_stored_block
+from ledger.chain import Chain, make_batch, read_stored_block
 from ledger.coherence import compute_decay, compute_rank
 from ledger.conservation import BALANCE, find_unconserved
 from ledger.draft import Draft
 from ledger.events import CheckedEvent, Entry, EpochStep, EventRefused, EventType, View, Write
+from ledger.head import decode_head
 from ledger.items import Item, read_item
 from ledger.masses import MASS_SCALE
 from ledger.policies import VALUES_BYTES_MAX, activate, compute_policy_id, decode_values, encode_values, read_policies
@@ -131,8 +132,8 @@ class _Run:
         )
         self.parent = Parent(self.parent.header, self.parent.hash, lanes)
 
-    def step(self, batch: Batch | None, checked: Checked) -> Executed:
-        """Execute the next block."""
+    def step(self, batch: Batch | None, checked: Checked, real: Header) -> Executed:
+        """Execute the next block, on the tree of the state that the real one names."""
         executed = execute_batch(
             batch,
             checked,
@@ -141,6 +142,7 @@ class _Run:
             read=self.get,
             read_log_node=self._read_log_node,
             references=self._chain.references,
+            commit_state=lambda epoch: (real.state_height, real.state_root),
             stack=self._chain.registry.stack,
             at_close=self._at_close,
         )
@@ -236,9 +238,9 @@ def _step_both(chain: Chain, snapshot: OpenSnapshot, height: int, before: _Run, 
     header = decode_header(block.header)
     batch = make_batch(header, before.parent.header, block.items)
     checked = chain.check_events(block.items)
-    if before.step(batch, checked).hash != compute_header_hash(block.header):
+    if before.step(batch, checked, header).hash != compute_header_hash(block.header):
         raise DryRunFailed(f"height {height}: replay gives another header than the ledger has; run `atlas verify`")
-    after.step(batch, checked)
+    after.step(batch, checked, header)
 
 
 def _find_start(snapshot: OpenSnapshot, last: int, blocks: int) -> tuple[int, bool]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from ledger import keyspace
-from ledger.chain import Chain, encode_head
+from ledger.chain import Chain
+from ledger.head import encode_head
 from ledger.storage import StoreDamaged
 from ledger.transition import Executed
 from node.block_fetch import ReplayDiffers

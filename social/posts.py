@@ -111,17 +111,15 @@ def parent_exists(view: View, entry: Entry[ReplyPublished]) -> Verdict:
 
 
 def apply_post_published(view: View, entry: Entry[PostPublished]) -> Iterator[Write]:
-    """Store the post, count it, and put it into the feed."""
+    """Store the post, and count it."""
     yield from _store(view, entry, parent=None, tags=entry.body.tags)
-    yield Put(keyspace.in_feed(entry.log_index), entry.event_id)
 
 
 def apply_reply_published(view: View, entry: Entry[ReplyPublished]) -> Iterator[Write]:
-    """Store the reply and hang it under its parent."""
+    """Store the reply, and count it under its parent."""
     parent = entry.body.parent
     yield from _store(view, entry, parent=parent, tags=())
     yield Put(keyspace.reply_count(parent), encode_number(read_number(view, keyspace.reply_count(parent)) + 1))
-    yield Put(keyspace.reply_to(parent, entry.log_index), entry.event_id)
 
 
 def _store(view: View, entry: Entry[Published], parent: bytes | None, tags: tuple[str, ...]) -> Iterator[Write]:
@@ -129,7 +127,6 @@ def _store(view: View, entry: Entry[Published], parent: bytes | None, tags: tupl
     yield Put(keyspace.post(entry.event_id), encode_record(post))
     count = read_number(view, keyspace.post_count(entry.author)) + 1
     yield Put(keyspace.post_count(entry.author), encode_number(count))
-    yield Put(keyspace.post_of(entry.author, entry.log_index), entry.event_id)
 
 
 def list_assessment(assessment: Assessment) -> dict[str, Fact]:
@@ -164,6 +161,10 @@ EVENTS = (
         weight=SCALE,
         complete=complete_post,
         assessment=lambda body: body.assessment,
+        index=lambda entry: (
+            keyspace.post_of(entry.author, entry.log_index),
+            keyspace.in_feed(entry.log_index),
+        ),
     ),
     EventType(
         name="content.ReplyPublished",
@@ -183,6 +184,10 @@ EVENTS = (
         weight=SCALE // 2,
         complete=complete_reply,
         assessment=lambda body: body.assessment,
+        index=lambda entry: (
+            keyspace.post_of(entry.author, entry.log_index),
+            keyspace.reply_to(entry.body.parent, entry.log_index),
+        ),
         endorses=endorse_parent,
     ),
 )

@@ -11,8 +11,8 @@ from client_api.finality import Finality
 from client_api.services import Alert, NodeServices
 from ledger import keyspace
 from ledger.block import Header, compute_header_hash, decode_header
-from ledger.chain import decode_head
 from ledger.events import View
+from ledger.head import decode_head
 from ledger.reading import Snapshot
 from ledger.undo import StateAt
 

@@ -47,6 +47,8 @@ class HeaderShape(Model):
     receipt_root: str
     rules_root: str
     state_digest: str
+    state_height: int
+    state_root: str
     time_ms: int
     validators_hash: str
     version: int

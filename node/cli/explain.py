@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ledger import keyspace
-from ledger.chain import Chain, decode_head
+from ledger.chain import Chain
 from ledger.explanation import NotExplained, RewardExplanation, explain_reward
+from ledger.head import decode_head
 from ledger.nod import Explanation, explain_node
 from ledger.primitives.fixed_point import format_decimal_short
 from ledger.primitives.hashing import HASH_BYTES

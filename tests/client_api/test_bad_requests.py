@@ -264,6 +264,7 @@ def test_an_overdraft_is_accepted_and_denied_by_the_ledger(api: Api) -> None:
 
 def test_a_height_below_what_is_kept_names_the_range(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ledger.chain.UNDO_BLOCKS", 1)
+    monkeypatch.setattr("ledger.chain.Chain._oldest_tree", lambda chain: 1_000)
     for _ in range(3):
         api.node.execute([], [], beat=True)
 

@@ -82,7 +82,7 @@ PLACES = {
     "the lanes": (keyspace.META_LANES, "lanes"),
     "the head record": (keyspace.META_HEAD, "head"),
     "the genesis": (keyspace.META_GENESIS, "another genesis"),
-    "the format": (keyspace.META_FORMAT, "expected store format 2"),
+    "the format": (keyspace.META_FORMAT, "expected store format 3"),
     "a log node": (keyspace.log_node(2, 0), "log tree"),
 }
 
