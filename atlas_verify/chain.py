@@ -9,7 +9,7 @@ from typing import Any
 from atlas_verify.canonical import U32_MAX, Field, Invalid, check_members, encode, read_hex, read_record
 from atlas_verify.hashes import is_signed, tagged_hash
 
-GENESIS_VERSION, HEADER_VERSION = 2, 2
+GENESIS_VERSION, HEADER_VERSION = 2, 3
 VALIDATORS_MIN, VALIDATORS_MAX, HANDOVERS_MAX = 4, 100, 1_024
 SEQ_MAX = 2**63 - 1
 NUMBER, HASH = Field(int), Field(bytes, 32, 32)
@@ -17,9 +17,9 @@ CERTIFICATE = {"digest": HASH, "seq": Field(int, 1, SEQ_MAX), "signatures": Fiel
 VOTE = {"replica": Field(int, 0, U32_MAX), "signature": Field(bytes, 64, 64)}
 HANDOVER = {"certificate": Field(str), "header": Field(str), "validators": Field(list, 0, VALIDATORS_MAX)}
 HEADER = {
-    **dict.fromkeys(("beat", "epoch", "height", "log_size", "time_ms", "view"), NUMBER),
+    **dict.fromkeys(("beat", "epoch", "height", "log_size", "state_height", "time_ms", "view"), NUMBER),
     **dict.fromkeys(("chain_id", "event_root", "log_root", "policy_root", "previous", "receipt_root"), HASH),
-    **dict.fromkeys(("rules_root", "state_digest", "validators_hash"), HASH),
+    **dict.fromkeys(("rules_root", "state_digest", "state_root", "validators_hash"), HASH),
     **dict.fromkeys(("event_count", "version"), Field(int, 0, U32_MAX)),
     "proposer": Field(int, 0, U32_MAX, optional=True),
 }
