@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from atlas_verify.canonical import Invalid
@@ -11,13 +10,13 @@ from atlas_verify.chain import read_genesis
 from atlas_verify.documents import DOCUMENT_BYTES_MAX, verify
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Verify, print, and return the exit code."""
     parser = argparse.ArgumentParser(prog="atlas_verify", description=__doc__)
     parser.add_argument("file", type=Path, help="the proof file")
     parser.add_argument("--genesis", type=Path, required=True, help="the genesis file of the chain that you trust")
     parser.add_argument("--json", action="store_true", help="print one JSON document for programs")
-    given = parser.parse_args(arguments)
+    given = parser.parse_args()
     try:
         genesis = read_genesis(given.genesis.read_bytes())
         with given.file.open("rb") as file:

@@ -9,7 +9,16 @@ from typing import Any, NamedTuple, cast
 
 DEPTH_MAX, ITEMS_MAX = 32, 65_536
 U32_MAX, U64_MAX = 2**32 - 1, 2**64 - 1
-INT_MIN, INT_MAX = -(2**63), 2**128 - 1
+_HEX_DIGITS = set("0123456789abcdef")
+_CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
+_SHORT: dict[type[Any], tuple[int, int]] = {dict: (0x80, 16), list: (0x90, 16), str: (0xA0, 32), bytes: (0, 0)}
+_LONG: dict[type[Any], dict[int, int]] = {  # how many bytes the size takes, and the code for that
+    bytes: {1: 0xC4, 2: 0xC5, 4: 0xC6},
+    str: {1: 0xD9, 2: 0xDA, 4: 0xDB},
+    list: {2: 0xDC, 4: 0xDD},
+    dict: {2: 0xDE, 4: 0xDF},
+}
+_CODES = {code: (kind, width) for kind, codes in _LONG.items() for width, code in codes.items()}
 
 
 class Invalid(ValueError):
@@ -43,7 +52,8 @@ def _check_member(where: str, value: Any, field: Field) -> None:
         raise Invalid(f"{where}: expected {kind.__name__}, got {type(value).__name__}")
     size = value if kind is int else len(value.encode() if kind is str else value)
     if not low <= size <= high:
-        raise Invalid(f"{where}: expected {'a number' if kind is int else 'a length'} from {low} to {high}, got {size}")
+        bounds = str(low) if low == high else f"{low} to {high}"
+        raise Invalid(f"{where}: expected {'' if kind is int else 'a length of '}{bounds}, got {size}")
 
 
 def read_record(where: str, data: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
@@ -69,42 +79,29 @@ def read_json(where: str, data: bytes) -> dict[str, Any]:
 
 def read_hex(where: str, text: object, size: int | None = None) -> bytes:
     """Return the bytes of lower-case hex, of one size if that is given.  Raises Invalid."""
-    if type(text) is not str or len(text) % 2 or not set(text) <= set("0123456789abcdef"):
-        raise Invalid(f"{where}: expected lower-case hex")
-    if size is not None and len(text) != 2 * size:
-        raise Invalid(f"{where}: expected {size} bytes, got {len(text) // 2}")
+    if type(text) is not str or len(text) % 2 or set(text) - _HEX_DIGITS or size not in (None, len(text) // 2):
+        raise Invalid(f"{where}: expected {'' if size is None else f'{size} bytes of '}lower-case hex")
     return bytes.fromhex(text)
 
 
-def encode(value: object) -> bytes:
+def encode(value: Any) -> bytes:
     """Return the canonical msgpack of a value."""
-    if value is None:
-        return b"\xc0"
-    if type(value) is bool:
-        return b"\xc3" if value else b"\xc2"
-    if type(value) is int:
+    kind = value.__class__
+    if value is None or kind is bool:
+        return b"\xc0" if value is None else b"\xc3" if value else b"\xc2"
+    if kind is int:
         return _encode_int(value)
-    if type(value) is str:
-        text = value.encode()
-        return _encode_size(len(text), 0xA0, 32, (0xD9, 0xDA, 0xDB)) + text
-    if type(value) is bytes:
-        return _encode_size(len(value), 0, 0, (0xC4, 0xC5, 0xC6)) + value
-    if type(value) is list:
-        items = cast("list[object]", value)
-        return _encode_size(len(items), 0x90, 16, (None, 0xDC, 0xDD)) + b"".join(map(encode, items))
-    members = sorted(cast("dict[str, object]", value).items())  # Python orders text as its UTF-8 bytes
-    return _encode_size(len(members), 0x80, 16, (None, 0xDE, 0xDF)) + b"".join(
-        encode(name) + encode(item) for name, item in members
-    )
-
-
-def _encode_size(size: int, short: int, short_end: int, codes: tuple[int | None, ...]) -> bytes:
+    body: bytes = value if kind is bytes else value.encode() if kind is str else b""
+    if kind is list:
+        body = b"".join(map(encode, value))
+    elif kind is dict:  # Python orders text as its UTF-8 bytes
+        body = b"".join(encode(part) for member in sorted(value.items()) for part in member)
+    size = len(value if kind in (list, dict) else body)
+    short, short_end = _SHORT[kind]
     if size < short_end:
-        return bytes([short | size])
-    for width, code in zip((1, 2, 4), codes, strict=True):
-        if code is not None and size < 256**width:
-            return bytes([code]) + size.to_bytes(width, "big")
-    raise ValueError("too long")
+        return bytes([short | size]) + body
+    width, code = next((width, code) for width, code in _LONG[kind].items() if size < 256**width)
+    return bytes([code]) + size.to_bytes(width, "big") + body
 
 
 def _encode_int(value: int) -> bytes:
@@ -115,8 +112,6 @@ def _encode_int(value: int) -> bytes:
             return bytes([unsigned]) + value.to_bytes(width, "big")
         if -(256**width) // 2 <= value < 0:
             return bytes([signed]) + value.to_bytes(width, "big", signed=True)
-    if not INT_MIN <= value <= INT_MAX:
-        raise ValueError("a number out of range")
     body = value.to_bytes((value.bit_length() + 7) // 8, "big")  # 9 to 16 bytes, as extension type 1
     return (b"\xd8\x01" if len(body) == 16 else bytes([0xC7, len(body), 1])) + body
 
@@ -142,33 +137,35 @@ def _decode(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     def number(size: int, signed: bool = False) -> int:
         return int.from_bytes(take(size), "big", signed=signed)
 
+    kind: type[Any]
     code = number(1)
     if code < 0x80 or code >= 0xE0:
-        return (code if code < 0x80 else code - 256), at
-    if code in (0xC0, 0xC2, 0xC3):
-        return {0xC0: None, 0xC2: False, 0xC3: True}[code], at
+        return code - (code >> 7 << 8), at
+    if code in _CONSTANTS:
+        return _CONSTANTS[code], at
     if 0xCC <= code <= 0xD3:
         return number(1 << (code & 3), code >= 0xD0), at
-    if code in (0xC4, 0xC5, 0xC6):
-        return take(number(1 << (code - 0xC4))), at
-    if 0xA0 <= code <= 0xBF or 0xD9 <= code <= 0xDB:
-        return take(code & 31 if code <= 0xBF else number(1 << (code - 0xD9))).decode(), at
     if code in (0xC7, 0xD8):
         size = number(1) if code == 0xC7 else 16
         if number(1) != 1 or not 9 <= size <= 16:
             raise ValueError("an extension other than large numbers")
         return number(size), at
-    is_list, is_map = 0x90 <= code <= 0x9F or code in (0xDC, 0xDD), code <= 0x8F or code in (0xDE, 0xDF)
-    if not (is_list or is_map):
+    if code <= 0xBF:
+        kind, size = (dict, list, str, str)[(code >> 4) - 8], code & (31 if code >= 0xA0 else 15)
+    elif code in _CODES:
+        kind, width = _CODES[code]
+        size = number(width)
+    else:
         raise ValueError(f"the type {code:#04x}, which has no canonical form")
-    count = code & 15 if code <= 0x9F else number(2 if code in (0xDC, 0xDE) else 4)
-    if depth >= DEPTH_MAX or count > ITEMS_MAX:
+    if kind is bytes or kind is str:
+        return take(size) if kind is bytes else take(size).decode(), at
+    if depth >= DEPTH_MAX or size > ITEMS_MAX:
         raise ValueError(f"more than {DEPTH_MAX} levels or {ITEMS_MAX} items")
     items: list[Any] = []
-    for _ in range(count if is_list else 2 * count):
+    for _ in range(size if kind is list else 2 * size):
         item, at = _decode(data, at, depth + 1)
         items.append(item)
-    if is_list:
+    if kind is list:
         return items, at
     if any(type(key) is not str for key in items[::2]):
         raise ValueError("map keys other than text")

@@ -1,4 +1,4 @@
-"""Hashes with their tags, paths in the log's tree (RFC 6962), and Ed25519 signatures bound to chain and purpose."""
+"""Hashes with their tags, ways to the roots of both trees, and Ed25519 signatures bound to chain and purpose."""
 
 import hashlib
 from collections.abc import Sequence
@@ -40,6 +40,14 @@ def compute_log_root(leaf: bytes, index: int, size: int, path: Sequence[bytes]) 
     if last:
         raise Invalid(f"path: {len(path)} hashes are too few for leaf {index} of {size}")
     return computed
+
+
+def compute_state_root(found: bytes, path: bytes, siblings: Sequence[bytes]) -> bytes:
+    """Return the root of the state tree to which the siblings lead, from what is found at their end of a path."""
+    places = int.from_bytes(path, "big") >> (256 - len(siblings))
+    for level, sibling in enumerate(siblings):
+        found = node_hash(sibling, found) if places >> level & 1 else node_hash(found, sibling)
+    return found
 
 
 def is_signed(key: bytes, chain_id: bytes, purpose: str, message: bytes, signature: bytes) -> bool:

@@ -11,7 +11,7 @@ Of its members these three lead from the genesis that the verifier trusts to a h
 Bytes are lower-case hex.  docs/proofs.md specifies all of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -50,9 +50,9 @@ class Certified:
     validators: Validators
 
 
-def find_certified(snapshot: Snapshot, height: int, head_height: int) -> tuple[int, dict[str, object]]:
-    """Return the lowest certified height from `height` on, and its three members.  Raises ProofUnavailable."""
-    for at in range(height, head_height + 1):
+def find_certified(snapshot: Snapshot, heights: Iterable[int]) -> tuple[int, dict[str, object]]:
+    """Return the first certified height of these, and its three members.  Raises ProofUnavailable."""
+    for at in heights:
         certificate = snapshot.get(keyspace.certificate(at))
         if certificate is not None:
             break

@@ -64,7 +64,7 @@ def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> b
     assert receipt_bytes is not None, f"receipt {log_index} is missing"
     receipt = decode_receipt(receipt_bytes)
     # A later certificate serves as well: its log holds all earlier receipts.
-    at, certified = find_certified(snapshot, receipt.height, head_height)
+    at, certified = find_certified(snapshot, range(receipt.height, head_height + 1))
     header_bytes = snapshot.get(keyspace.header(at))
     assert header_bytes is not None, f"header {at} is missing"
     size = decode_header(header_bytes).log_size

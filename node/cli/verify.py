@@ -7,9 +7,13 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from ledger.certified import decode_kind
 from ledger.genesis import Genesis, decode_genesis_file
+from ledger.primitives.fixed_point import format_decimal_short
 from ledger.primitives.ids import IdKind, encode_id
 from ledger.proofs import Proven, verify_event_proof
+from ledger.service import Validators
+from ledger.state_proofs import KIND, ProvenState, find_balance, verify_state_proof
 from ledger.store import Store
 from node.api_client import ApiClient
 from node.cli.home import UsageError, find_home
@@ -56,7 +60,13 @@ def run_verify(given: argparse.Namespace, output: Output) -> int:
 
 def _verify_proof(given: argparse.Namespace, output: Output) -> int:
     genesis = _read_genesis(given, None)
-    proven = verify_event_proof(given.what.read_bytes(), genesis, make_certificate_verifier(genesis))
+    data: bytes = given.what.read_bytes()
+    if decode_kind(data) == KIND:
+        return _show_state(verify_state_proof(data, genesis, make_certificate_verifier(genesis)), output)
+    return _show_event(verify_event_proof(data, genesis, make_certificate_verifier(genesis)), output)
+
+
+def _show_event(proven: Proven, output: Output) -> int:
     receipt = proven.receipt
     event_id = encode_id(IdKind.EVENT, proven.event_id)
     found = {
@@ -73,7 +83,31 @@ def _verify_proof(given: argparse.Namespace, output: Output) -> int:
         output.line(
             f"{receipt.event_type} at height {receipt.height}: {outcome(receipt.outcome)}. {receipt.explanation}"
         )
-        output.line(f"[dim]certified at height {proven.header.height} by a quorum of the {_name_set(proven)}[/dim]")
+        output.line(_tell_certified(proven.header.height, proven.validators))
+    return 0
+
+
+def _show_state(proven: ProvenState, output: Output) -> int:
+    value = None if proven.value is None else proven.value.hex()
+    balance = find_balance(proven.key, proven.value)
+    found: dict[str, Any] = {
+        "valid": True,
+        "kind": KIND,
+        "key": proven.key.hex(),
+        "value": value,
+        "state_height": proven.header.state_height,
+        "certified_height": proven.header.height,
+    }
+    if balance is not None:
+        account = encode_id(IdKind.ACCOUNT, balance.account)
+        found |= {"account": account, "token": balance.token, "balance": format_decimal_short(balance.atoms)}
+    if not output.document(found):
+        output.line(f"[bold green]valid[/bold green] after height {proven.header.state_height}")
+        if balance is not None:
+            output.line(f"{found['account']} held {found['balance']} {balance.token}")
+        else:
+            output.line(f"state key {found['key']}: " + (value if value is not None else "no value"))
+        output.line(_tell_certified(proven.header.height, proven.validators))
     return 0
 
 
@@ -115,10 +149,11 @@ def _find_own_genesis(folder: Path) -> Path | None:
     return load_config(path).genesis_file if path.exists() else None
 
 
-def _name_set(proven: Proven) -> str:
-    if proven.validators.era == 0:
-        return "genesis validators"
-    return f"validator set of era {proven.validators.era}, which follows from the genesis'"
+def _tell_certified(height: int, validators: Validators) -> str:
+    name = f"validator set of era {validators.era}, which follows from the genesis'"
+    if validators.era == 0:
+        name = "genesis validators"
+    return f"[dim]certified at height {height} by a quorum of the {name}[/dim]"
 
 
 def _read_genesis(given: argparse.Namespace, near: Path | None) -> Genesis:

@@ -5,9 +5,11 @@ from pathlib import Path
 from atlas_verify.canonical import Invalid
 from atlas_verify.chain import read_genesis
 from atlas_verify.documents import verify
+from ledger.certified import ProofInvalid, decode_kind
 from ledger.genesis import Genesis, encode_genesis_file
 from ledger.primitives.signing import SigningKey
-from ledger.proofs import ProofInvalid, Proven, make_event_proof, verify_event_proof
+from ledger.proofs import Proven, make_event_proof, verify_event_proof
+from ledger.state_proofs import ProvenState, make_state_proof, verify_state_proof
 from node.eras import make_certificate_verifier
 from social.posts import PostPublished
 from tests.ledger.changing_sets import JOINER, ChangingWorld
@@ -35,6 +37,11 @@ def prove(world: ChangingWorld, event_id: bytes) -> bytes:
         return make_event_proof(snapshot, world.chain.head.height, event_id)
 
 
+def prove_state(world: ChangingWorld, key: bytes) -> bytes:
+    with world.store.snapshot() as snapshot:
+        return make_state_proof(snapshot, world.chain.head.height, key)
+
+
 class BothVerifiers:
     """The node's verifier and the one for third parties, trusting the same genesis."""
 
@@ -44,14 +51,19 @@ class BothVerifiers:
         self._foreign = read_genesis(encode_genesis_file(genesis))
 
     def verify(self, proof: bytes) -> tuple[Proven, dict[str, object]]:
-        """Return what each finds proven."""
+        """Return what each finds proven of an event."""
         return verify_event_proof(proof, self._genesis, self._verify_certificate), verify(proof, self._foreign)
 
+    def verify_state(self, proof: bytes) -> tuple[ProvenState, dict[str, object]]:
+        """Return what each finds proven of the state."""
+        return verify_state_proof(proof, self._genesis, self._verify_certificate), verify(proof, self._foreign)
+
     def list_believers(self, proof: bytes) -> list[str]:
-        """Return which of the two accept a proof.  Whatever else they raise is a fault of theirs."""
+        """Return which of the two accept a proof, of any kind.  Whatever else they raise is a fault of theirs."""
         believers: list[str] = []
         try:
-            verify_event_proof(proof, self._genesis, self._verify_certificate)
+            node_verify = verify_state_proof if decode_kind(proof) == "state" else verify_event_proof
+            node_verify(proof, self._genesis, self._verify_certificate)
             believers.append("node")
         except ProofInvalid:
             pass
