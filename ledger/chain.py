@@ -23,7 +23,9 @@ from ledger.draft import Draft
 from ledger.events import CheckedEvent, EventRefused, Put, SignedEvent, check_event
 from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash, decode_policies
 from ledger.head import decode_head, encode_head
+from ledger.history import read_history
 from ledger.identity import make_account
+from ledger.log_rows import list_log_rows
 from ledger.policies import compute_genesis_policies, compute_policy_root
 from ledger.primitives import lthash, merkle
 from ledger.primitives.encoding import EncodingError
@@ -31,9 +33,9 @@ from ledger.primitives.hashing import ZERO_HASH
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
 from ledger.reading import Snapshot
-from ledger.receipts import SKIPPED
 from ledger.registry import Registry
 from ledger.service import Validators, list_era_writes, read_validators, read_validators_at
+from ledger.staging import Staging, finish_install
 from ledger.standing import open_standing
 from ledger.state_pages import VERSIONS_KEPT, TreeVersion, build_first, build_next, read_version
 from ledger.state_tree import compute_subtree, make_leaf
@@ -98,9 +100,24 @@ class Chain:
         """Calls `build_tree`, one call at a time, and may have done so when an epoch began; None: `commit` does."""
         if next(store.iterate(b"", b"\xff"), None) is None:
             self._write_genesis()
+        finish_install(store)
         self.head, self._lanes = self._open()
         self.validators = self._read_validators()
         """The set that orders and certifies the height above the head."""
+
+    def install_snapshot(self) -> None:
+        """Replace the state by the snapshot that is staged, and go on from its height.
+
+        Nothing else may execute meanwhile, and the state tree may not be built.  Blocks on the disk.  Raises
+        SnapshotInvalid, and changes nothing then.
+        """
+        Staging(self.store).install()
+        self._cached.clear()
+        self._references.clear()
+        self._epoch_starts.clear()
+        head, self._lanes = self._open()
+        self.validators = self._read_validators()
+        self.head = head
 
     # Reading.
 
@@ -149,12 +166,15 @@ class Chain:
         with self.store.snapshot() as snapshot:
             return read_stored_block(snapshot, height)
 
-    def check_events(self, items: tuple[SignedEvent, ...]) -> tuple[CheckedEvent | EventRefused, ...]:
-        """Check events from history, whose payloads may be gone."""
+    def check_events(
+        self, items: tuple[SignedEvent, ...], *, certified: bool = False
+    ) -> tuple[CheckedEvent | EventRefused, ...]:
+        """Check events from history, whose payloads may be gone.  certified: as `check_event` takes it."""
         results: list[CheckedEvent | EventRefused] = []
         for signed in items:
             try:
-                results.append(check_event(self.registry, self.chain_id, signed, payload_required=False))
+                checked = check_event(self.registry, self.chain_id, signed, payload_required=False, certified=certified)
+                results.append(checked)
             except EventRefused as refused:
                 results.append(refused)
         return tuple(results)
@@ -206,15 +226,7 @@ class Chain:
         if begins_epoch:
             puts.append((keyspace.epoch_start(header.epoch), keyspace.u64(height)))
         puts.extend(encode_undo(height, undo))
-        executed_here = {receipt.event_id for receipt in executed.receipts if receipt.outcome != SKIPPED}
-        for receipt, data, stored in zip(executed.receipts, executed.receipt_bytes, executed.stored, strict=True):
-            puts.append((keyspace.receipt(receipt.log_index), data))
-            if stored is not None:
-                puts.append((keyspace.event(receipt.log_index), encode_record(stored)))
-            # What was executed is found under its id for ever: no skipped copy may hide it.
-            place = keyspace.event_id(receipt.event_id)
-            if receipt.outcome != SKIPPED or (receipt.event_id not in executed_here and self.store.get(place) is None):
-                puts.append((place, keyspace.u64(receipt.log_index)))
+        puts.extend(list_log_rows(executed.receipts, executed.receipt_bytes, executed.stored, self._is_known))
         puts.extend((keyspace.log_node(*where), node) for where, node in sorted(executed.log_nodes.items()))
         puts.extend((keyspace.payload(content_hash), data) for content_hash, data in executed.payloads)
         floor = self._prune(height, puts, deletes)
@@ -252,6 +264,9 @@ class Chain:
             found = read_version(self.store, epoch)
         assert found is not None, f"the state tree of epoch {epoch} is not kept"
         return found.height, found.root
+
+    def _is_known(self, event_id: bytes, log_index: int) -> bool:
+        return self.store.get(keyspace.event_id(event_id)) is not None
 
     def _read_state(self, key: bytes) -> bytes | None:
         cached = self._cached
@@ -337,12 +352,14 @@ class Chain:
         """Walk down from the head: every header hashes to what the one above names, and covers its receipts."""
         expected, first = head_hash, None
         with self.store.snapshot() as snapshot:
+            history = read_history(snapshot)
             for at in range(height, max(-1, height - CHECKED_BLOCKS), -1):
                 data = snapshot.get(keyspace.header(at))
                 if data is None or compute_header_hash(data) != expected:
                     raise StoreDamaged(f"{self.store.path}: the header of height {at} is missing or edited")
                 header = decode_header(data)
-                _verify_block(self.store, snapshot, header)
+                if not history.misses(at):
+                    _verify_block(self.store, snapshot, header)
                 first = first or header
                 expected = header.previous
         assert first is not None
@@ -411,9 +428,9 @@ def compute_genesis_block(genesis: Genesis, registry: Registry) -> tuple[Header,
 
 
 def read_stored_block(snapshot: Snapshot, height: int) -> StoredBlock | None:
-    """Return a block with its payloads where they are still held, or None."""
+    """Return a block with its payloads where they are still held, or None; also where only its header is here."""
     header_bytes = snapshot.get(keyspace.header(height))
-    if header_bytes is None:
+    if header_bytes is None or read_history(snapshot).misses(height):
         return None
     header = decode_header(header_bytes)
     items: list[SignedEvent] = []

@@ -71,7 +71,8 @@ def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> b
 
     def read_node(level: int, index: int) -> bytes:
         node = snapshot.get(keyspace.log_node(level, index))
-        assert node is not None, f"log node {level}/{index} is missing"
+        if node is None:
+            raise ProofUnavailable("older receipts are still being fetched here; try again later, or ask another node")
         return node
 
     stored_bytes = snapshot.get(keyspace.event(log_index)) if receipt.author != NOBODY else None

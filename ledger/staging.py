@@ -76,11 +76,16 @@ class Staging:
         data = self._store.get(keyspace.staged(keyspace.header(height)))
         return None if data is None else decode_header(data)
 
-    def put_headers(self, first: int, headers: tuple[bytes, ...], certificate: bytes, validators: bytes | None) -> None:
-        """Keep proven headers in order of height, the certificate of the last, and who follows it as a set."""
+    def put_headers(
+        self,
+        first: int,
+        headers: tuple[bytes, ...],
+        certificates: tuple[tuple[int, bytes], ...],
+        validators: bytes | None,
+    ) -> None:
+        """Keep proven headers in order of height, certificates by height, and the set that the last header names."""
         puts = [(keyspace.staged(keyspace.header(first + place)), data) for place, data in enumerate(headers)]
-        last = first + len(headers) - 1
-        puts.append((keyspace.staged(keyspace.certificate(last)), certificate))
+        puts += [(keyspace.staged(keyspace.certificate(height)), data) for height, data in certificates]
         if validators is not None:
             puts.append((keyspace.META_STAGED_VALIDATORS, validators))
         self._store.write(puts, [], sync=False)
@@ -88,9 +93,6 @@ class Staging:
     def read_validators(self) -> bytes | None:
         """Return the set that follows the highest staged header that changed it."""
         return self._store.get(keyspace.META_STAGED_VALIDATORS)
-
-    def put_certificate(self, height: int, certificate: bytes) -> None:
-        self._store.write([(keyspace.staged(keyspace.certificate(height)), certificate)], [], sync=False)
 
     # Pages.
 
@@ -188,11 +190,14 @@ def _list_staged(store: Storage) -> Iterator[tuple[bytes, bytes]]:
     markers = keyspace.staged(keyspace.CHUNK)
     plan = read_record(store, keyspace.META_INSTALLING, _Install)
     assert plan is not None, "an installation has begun"
-    above = keyspace.staged(keyspace.header(plan.plan.height + 1))
+    above = [
+        (keyspace.staged(make(plan.plan.height + 1)), keyspace.staged(make(keyspace.HEIGHT_MAX)))
+        for make in (keyspace.header, keyspace.certificate)
+    ]
     for key, value in store.iterate(keyspace.STAGED, keyspace.after(keyspace.STAGED)):
-        if key.startswith(markers) or above <= key < keyspace.staged(keyspace.after(keyspace.HEADER)):
-            continue  # headers above the snapshot come with their blocks
-        yield key[1:], value
+        # What is above the snapshot comes with the blocks.
+        if not key.startswith(markers) and not any(start <= key < stop for start, stop in above):
+            yield key[1:], value
 
 
 def _in_parts(items: Iterator[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:

@@ -28,11 +28,14 @@ from node.block_fetch import (
 from node.eras import make_parameters
 from node.event_cache import EventCache
 from node.executor import Executor
+from node.snapshot_sync import SnapshotSync
 from p2p.errors import PeerFault, PeerUnreachable
 
 logger = logging.getLogger(__name__)
 
 FAILURES_REMEMBERED_MAX = 1_024
+SNAPSHOT_BLOCKS_MIN = 256
+"""Who is fewer blocks behind does not even ask for the headers that would show whether a snapshot pays."""
 FRUITLESS_PAUSE_S = 0.2
 """After a round in which nobody had more: whoever claims absurd heights costs a few requests a second, no more."""
 
@@ -51,8 +54,15 @@ class BlockSync:
         blame: Callable[[bytes, SourceFault], None],
         installed: Callable[[int, Certificate], None],
         trusts_quorum: bool = False,
+        snapshots: SnapshotSync | None = None,
+        caught_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """trusts_quorum: events of certified blocks are executed, but their authors' signatures not checked again."""
+        """trusts_quorum: events of certified blocks are executed, but their authors' signatures not checked again.
+
+        snapshots: None: never begin from a snapshot.  caught_up: told when what was wanted is here, or nobody has it.
+        """
+        self._snapshots = snapshots
+        self._tell_caught_up = caught_up
         self._chain = chain
         self._executor = executor
         self._cache = cache
@@ -85,6 +95,7 @@ class BlockSync:
             self._wake = trio.Event()
             self.active = True
             await self._catch_up()
+            self._tell_caught_up()
             self.active = False
             self._idle.set()
 
@@ -92,6 +103,8 @@ class BlockSync:
         """Ask peer after peer until the target is reached or nobody has more."""
         while self._chain.head.height < self._target:
             before = self._chain.head.height
+            if self._snapshots is not None and self._target - before >= SNAPSHOT_BLOCKS_MIN:
+                await self._snapshots.try_install(self._target)
             # Whoever failed before is asked last, or a slow liar could hold up every round.
             for peer in sorted(self._peers(), key=lambda each: self._failures.get(each, 0)):
                 try:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
-ROLES = ("validator", "observer")
+VALIDATOR = "validator"
+ROLES = (VALIDATOR, "observer")
 
 
 class ConfigInvalid(ValueError):
@@ -53,6 +54,12 @@ class ConsensusSection:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncSection:
+    start: str = "auto"
+    snapshot_events_min: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
 class LogSection:
     level: str = "info"
     format: str = "text"
@@ -67,7 +74,13 @@ class Config:
     p2p: P2pSection = field(default_factory=P2pSection)
     api: ApiSection = field(default_factory=ApiSection)
     consensus: ConsensusSection = field(default_factory=ConsensusSection)
+    sync: SyncSection = field(default_factory=SyncSection)
     log: LogSection = field(default_factory=LogSection)
+
+    @property
+    def begins_from_snapshots(self) -> bool:
+        """Whether this node takes a certified state when it is far behind, instead of executing what led to it."""
+        return self.sync.start == "snapshot" or (self.sync.start == "auto" and self.node.role == VALIDATOR)
 
     @property
     def data_folder(self) -> Path:
@@ -92,6 +105,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "p2p": P2pSection,
     "api": ApiSection,
     "consensus": ConsensusSection,
+    "sync": SyncSection,
     "log": LogSection,
 }
 _RANGES: dict[tuple[str, str], tuple[int, int]] = {
@@ -102,9 +116,11 @@ _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("consensus", "retransmit_ms"): (20, 60_000),
     ("consensus", "batch_events_max"): (1, 1_024),
     ("consensus", "batch_wait_ms"): (0, 1_000),
+    ("sync", "snapshot_events_min"): (0, 1_000_000_000),
 }
 _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("node", "role"): ROLES,
+    ("sync", "start"): ("auto", "snapshot", "replay"),
     ("log", "level"): ("debug", "info", "warning", "error"),
     ("log", "format"): ("text", "json"),
 }
@@ -218,5 +234,7 @@ _EXPLAINED = {
     ("consensus", "view_timeout_ms_max"): "  # the timeout doubles for each failed view up to this",
     ("consensus", "batch_events_max"): "  # events in one block at most",
     ("consensus", "batch_wait_ms"): "  # how long the primary gathers events under load; never when idle",
+    ("sync", "start"): "  # far behind: snapshot, replay of every event, or auto: snapshot for validators only",
+    ("sync", "snapshot_events_min"): "  # a snapshot that skips fewer events is not taken",
     ("log", "format"): "  # text for people, json for programs",
 }

@@ -19,6 +19,7 @@ class Executor:
         self.chain = chain
         self._lock = trio.Lock()
         self._listeners: list[Listener] = []
+        self._on_replaced: list[Callable[[], None]] = []
         self._thread = trio.CapacityLimiter(1)
 
     def listen(self, listener: Listener) -> None:
@@ -56,6 +57,17 @@ class Executor:
             )
             self._tell(executed)
             return executed
+
+    async def replace(self, change: Callable[[], None]) -> None:
+        """Let `change` put another head into the chain, while nothing is executed; tell who listens for that."""
+        async with self._lock:
+            await trio.to_thread.run_sync(change, limiter=self._thread)
+            for listener in self._on_replaced:
+                listener()
+
+    def listen_replaced(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the trio thread when the chain has another head that was not executed here."""
+        self._on_replaced.append(listener)
 
     def _tell(self, executed: Executed) -> None:
         for listener in self._listeners:

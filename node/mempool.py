@@ -235,6 +235,18 @@ class Mempool:
             for checked in expired
         ]
 
+    def remove_overtaken(self, view: View) -> list[bytes]:
+        """Forget what has a nonce that a state which was not executed here has used; return the ids.
+
+        Whether it was that event or another, the ledger knows.
+        """
+        overtaken = [
+            checked for checked in self._by_id.values() if checked.event.nonce <= read_nonce(view, checked.event.author)
+        ]
+        for checked in overtaken:
+            self._drop(checked)
+        return [checked.event_id for checked in overtaken]
+
     def waiting(self) -> Iterator[CheckedEvent]:
         """Yield all that waits, oldest first."""
         yield from self._by_id.values()

@@ -7,7 +7,9 @@ way: the API refuses first, then consensus stops, links close, and the store is 
 import gc
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -25,19 +27,30 @@ from ledger.primitives.encoding import EncodingError
 from ledger.primitives.signing import SigningKey
 from ledger.store import Store
 from ledger.transition import Executed
-from node.block_fetch import answer_range
+from node.block_fetch import SourceFault, answer_range
 from node.block_sync import BlockSync
 from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
 from node.clock import BeatClock, monotonic_ms
-from node.config import Config, ConfigInvalid, parse_peers
+from node.config import VALIDATOR, Config, ConfigInvalid, parse_peers
 from node.eras import choose_validators
 from node.event_cache import EventCache
+from node.history_fill import HISTORY_REQUEST, HistoryFill, answer_history
 from node.integrity import EXECUTION, RULES, STATE, Integrity, WatchedExecutor
 from node.mempool import Mempool
 from node.modules import make_registry, verify_safety_model
 from node.relay import Relay, SubmissionMalformed
 from node.services import Services
+from node.snapshot_fetch import (
+    HEADERS_REQUEST,
+    MANIFEST_REQUEST,
+    PAGES_REQUEST,
+    answer_headers,
+    answer_manifest,
+    answer_pages,
+)
+from node.snapshot_sync import SnapshotSync
 from node.submission_log import SubmissionLog
+from node.tree_builder import TreeBuilder
 from node.validator import Validator, get_votes_path, open_own_vote_log
 from node.vote_log import VoteLog
 from p2p.errors import PeerFault
@@ -51,7 +64,6 @@ from p2p.wire import FrameKind
 logger = logging.getLogger(__name__)
 
 BLOCKS_REQUEST = "blocks"
-VALIDATOR = "validator"
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while another waits: the API's thread must not hold up consensus."""
 COLLECTION_THRESHOLDS = (50_000, 20, 50)
@@ -126,17 +138,36 @@ class Node:
             height=lambda: self.chain.head.height,
             on_peer=self._on_peer,
         )
-        self.network.handle_requests(BLOCKS_REQUEST, self._answer_blocks)
-        self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
+        self._serve_requests()
+        self.tree_builder = TreeBuilder(chain)
+        self.history = HistoryFill(
+            chain,
+            check=lambda items: chain.check_events(items, certified=True),
+            request=lambda peer, body: self.network.request(peer, HISTORY_REQUEST, body),
+            peers=self._sources,
+            blame=self._blame,
+        )
+        self.snapshots = SnapshotSync(
+            chain,
+            self.executor,
+            request=self.network.request,
+            peers=self._sources,
+            blame=self._blame,
+            pause=self._pause,
+            exclude=self.tree_builder.exclude,
+            events_min=config.sync.snapshot_events_min,
+        )
         self.sync = BlockSync(
             chain,
             self.executor,
             self.cache,
             request=lambda peer, body: self.network.request(peer, BLOCKS_REQUEST, body),
             peers=self._sources,
-            blame=lambda peer, fault: self.network.penalize(peer, PeerFault("bad_blocks", 20, str(fault))),
+            blame=self._blame,
             installed=self._on_installed,
             trusts_quorum=config.node.role == VALIDATOR,
+            snapshots=self.snapshots if config.begins_from_snapshots else None,
+            caught_up=self._resume,
         )
         self.relay = Relay(
             chain,
@@ -153,6 +184,8 @@ class Node:
             chain, self.mempool, self.relay, trio.lowlevel.current_trio_token(), self.status, lambda: integrity.alert
         )  # fmt: skip
         self.executor.listen(self._on_executed)
+        self.executor.listen(self.tree_builder.saw_block)
+        self.executor.listen_replaced(self._on_replaced)
 
     def _make_validator(self, vote_log: VoteLog | None) -> Validator:
         async def request(peer: bytes, body: bytes, timeout_s: float) -> bytes:
@@ -212,6 +245,8 @@ class Node:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.relay.run)
             nursery.start_soon(self.sync.run)
+            nursery.start_soon(self.history.run)
+            nursery.start_soon(self.tree_builder.run)
             if self.validator is not None:
                 await nursery.start(self.validator.run)
             task_status.started()
@@ -233,6 +268,26 @@ class Node:
         self.services.tell_block(executed)
         self.services.tell_lost(lost)
         self.network.role = self._find_role()
+
+    def _on_replaced(self) -> None:
+        """A snapshot is the state now: forget what it has overtaken."""
+        header = self.chain.head.header
+        self._advanced_ms = monotonic_ms()
+        self.beats.saw_executed(header.beat)
+        self.relay.forget(self.mempool.remove_overtaken(self.chain.store))
+        self.services.tell_lost(self.mempool.remove_expired(header.beat))
+        self.network.role = self._find_role()
+
+    async def _pause(self) -> None:
+        """Let nothing vote, execute or write history any more: a snapshot is about to replace the state."""
+        if self.validator is not None:
+            await self.validator.pause()
+        await self.history.pause()
+
+    def _resume(self) -> None:
+        self.history.resume()
+        if self.validator is not None:
+            self.validator.resume()
 
     def _on_stable(self, height: int) -> None:
         self._certified_height = max(self._certified_height, height)
@@ -284,8 +339,24 @@ class Node:
         reports = self.network.peer_report()
         return [report.public_key for report in sorted(reports, key=lambda report: (-report.height, report.public_key))]
 
-    async def _answer_blocks(self, peer: bytes, body: bytes) -> bytes:
-        return await trio.to_thread.run_sync(answer_range, self.chain, body)
+    def _blame(self, peer: bytes, fault: SourceFault) -> None:
+        self.network.penalize(peer, PeerFault("bad_blocks", 20, str(fault)))
+
+    def _serve_requests(self) -> None:
+        """Answer what peers ask of the chain, each in a thread since it reads the disk."""
+        answers: dict[str, Callable[[Chain, bytes], bytes]] = {
+            BLOCKS_REQUEST: answer_range,
+            HEADERS_REQUEST: answer_headers,
+            HISTORY_REQUEST: answer_history,
+            MANIFEST_REQUEST: answer_manifest,
+            PAGES_REQUEST: answer_pages,
+        }
+        for kind, answer in sorted(answers.items()):
+            self.network.handle_requests(kind, partial(self._answer, answer))
+        self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
+
+    async def _answer(self, answer: Callable[[Chain, bytes], bytes], peer: bytes, body: bytes) -> bytes:
+        return await trio.to_thread.run_sync(answer, self.chain, body)
 
     async def _answer_challenge(self, peer: bytes, body: bytes) -> bytes:
         return await trio.to_thread.run_sync(answer_challenge, self.chain, self._key, body)
@@ -339,6 +410,7 @@ class Node:
             primary=None if replica is None else replica.primary,
             in_view_change=False if replica is None else replica.in_view_change,
             syncing=self.sync.active,
+            history_missing=self.history.missing.blocks,
             halted=self._why_halted(),
             height=head.height,
             certified_height=self._certified_height,

@@ -84,6 +84,9 @@ class Validator:
         self._pass_on = relay.adopt
         self._vote_log = vote_log
         self._set_changed = trio.Event()
+        self._driving = trio.CancelScope()
+        self._resting = trio.Event()
+        self._resumed: trio.Event | None = None
         self._evidence = EvidenceBook(config.data_folder / "evidence")
         self._reporter = Reporter(
             chain,
@@ -95,6 +98,7 @@ class Validator:
             evidence=self._evidence,
         )
         executor.listen(self._saw_block)
+        executor.listen_replaced(lambda: self._set_changed.set())
         self._begin_era()
 
     @property
@@ -133,13 +137,35 @@ class Validator:
                 if self.driver is None:
                     await self._wait_for_place()
                 else:
-                    await self.driver.run()
-                    logger.info("era %d ended at height %d", self._validators.era, self._chain.validators.since - 1)
+                    with trio.CancelScope() as self._driving:
+                        await self.driver.run()
+                        era = self._validators.era
+                        logger.info("era %d ended at height %d", era, self._chain.validators.since - 1)
                 self.close()
+                if (resumed := self._resumed) is not None:
+                    self._resting.set()
+                    await resumed.wait()
                 self._vote_log = await trio.to_thread.run_sync(
                     open_own_vote_log, self._chain, self._votes_path, self._key.public
                 )
                 self._begin_era()
+
+    async def pause(self) -> None:
+        """Take no part in consensus until `resume`: another state is about to replace the one that was voted on."""
+        if self._resumed is not None:
+            return
+        self._resumed = trio.Event()
+        if self.driver is not None:
+            self._resting = trio.Event()
+            self.driver = None
+            self._driving.cancel()
+            await self._resting.wait()
+
+    def resume(self) -> None:
+        """Take part again, as after a restart; nothing happens when there was no pause."""
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
 
     def close(self) -> None:
         """Close the vote log; the node stops, or its era is over."""

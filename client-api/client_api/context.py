@@ -13,6 +13,7 @@ from ledger import keyspace
 from ledger.block import Header, compute_header_hash, decode_header
 from ledger.events import View
 from ledger.head import decode_head
+from ledger.history import History, read_history
 from ledger.reading import Snapshot
 from ledger.undo import StateAt
 
@@ -30,6 +31,11 @@ class Reading:
     @property
     def height(self) -> int:
         return self.header.height
+
+    @property
+    def history(self) -> History:
+        """Which blocks' events and receipts are not here."""
+        return read_history(self.snapshot)
 
     def anchor(self) -> dict[str, Any]:
         """Return where this was read; every answer carries it."""

@@ -114,6 +114,11 @@ class BlockUnknown(ClientError):
     remedy = "Take the newest height from /api/v1/ledger/head."
 
 
+class HistoryMissing(ClientError):
+    code, status, title = "history-missing", 409, "What this block holds is not here yet"
+    remedy = "This node began from a snapshot and is fetching older blocks; ask again later, or ask another node."
+
+
 class StaleHeight(ClientError):
     code, status, title = "stale-height", 410, "The height can't be read here any more, or not yet"
     remedy = "Leave `at` out, or take a height inside the range that this answer names."

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from client_api.context import Context, Reading
 from client_api.endpoint import Endpoint, Json, Model, NoQuery, Reply
-from client_api.errors import BlockUnknown, CursorInvalid, EventUnknown, ProofNotReady, StaleHeight
+from client_api.errors import BlockUnknown, CursorInvalid, EventUnknown, HistoryMissing, ProofNotReady, StaleHeight
 from client_api.listing import open_listing, read_page
 from client_api.paging import LIMIT_DEFAULT, LIMIT_MAX, hash_filter
 from client_api.shapes import (
@@ -98,6 +98,8 @@ async def get_block(context: Context, query: BlockQuery, body: None) -> Json:
         data = reading.snapshot.get(keyspace.header(query.height))
         if data is None:
             raise BlockUnknown(f"height {query.height}: the head is {reading.height}", head=reading.height)
+        if reading.history.misses(query.height):
+            raise HistoryMissing(f"height {query.height}: only the header is here", height=query.height)
         header = decode_header(data)
         certificate = reading.snapshot.get(keyspace.certificate(query.height))
         first = header.log_size - header.event_count
@@ -209,7 +211,9 @@ async def get_event(context: Context, query: EventQuery, body: None) -> Json:
 def _find_event(reading: Reading, event_id: bytes) -> tuple[Receipt, StoredEvent | None]:
     place = reading.snapshot.get(keyspace.event_id(event_id))
     if place is None:
-        raise EventUnknown("no event of this id is in the ledger", event_id=event_text(event_id))
+        missing = reading.history.blocks
+        but = f"; {missing} older blocks are still being fetched here, and it may be in one of them" if missing else ""
+        raise EventUnknown(f"no event of this id is in the ledger{but}", event_id=event_text(event_id))
     index = int.from_bytes(place, "big")
     receipt = reading.snapshot.get(keyspace.receipt(index))
     assert receipt is not None, f"receipt {index} is missing"
@@ -262,7 +266,7 @@ async def get_proof(context: Context, query: EventQuery, body: None) -> Reply:
 ENDPOINTS = (
     Endpoint("GET", "/ledger/head", "getHead", "The newest block.", "ledger", HeadAnswer, get_head, query=NoQuery),
     Endpoint("GET", "/ledger/blocks/{height}", "getBlock", "A block's header, certificate and event ids.", "ledger",
-             BlockAnswer, get_block, query=BlockQuery, errors=(BlockUnknown,)),
+             BlockAnswer, get_block, query=BlockQuery, errors=(BlockUnknown, HistoryMissing)),
     Endpoint("GET", "/ledger/events", "listEvents", "Receipts, newest first, with filters and stable cursors.",
              "ledger", EventsAnswer, list_events, query=EventsQuery, errors=(CursorInvalid, StaleHeight)),
     Endpoint("GET", "/ledger/events/{event_id}", "getEvent",

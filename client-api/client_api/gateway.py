@@ -153,6 +153,7 @@ class StatusAnswer(Model):
     primary: int | None
     in_view_change: bool
     syncing: bool
+    history_missing: int
     halted: str | None
     height: int
     certified_height: int
@@ -167,8 +168,10 @@ class StatusAnswer(Model):
 
 async def get_status(context: Context, query: NoQuery, body: None) -> Json:
     status = context.services.status()
-    names = ("name", "role", "version", "replica", "view", "primary", "in_view_change", "syncing", "halted", "height",
-             "certified_height", "height_age_ms", "mempool_events", "mempool_bytes", "uptime_ms")  # fmt: skip
+    names = (
+        "name", "role", "version", "replica", "view", "primary", "in_view_change", "syncing", "history_missing",
+        "halted", "height", "certified_height", "height_age_ms", "mempool_events", "mempool_bytes", "uptime_ms",
+    )  # fmt: skip
     answer: Json = {name: getattr(status, name) for name in names}
     with context.read() as reading:
         return answer | {

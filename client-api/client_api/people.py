@@ -30,7 +30,8 @@ class PostShape(Model):
     post_id: str
     author: str
     handle: str | None
-    text: str | None = Field(description="null when the text was erased")
+    text: str | None = Field(description="null when the text was erased, or is not here yet")
+    text_pending: bool = Field(description="true while this node, which began from a snapshot, still fetches the text")
     tags: list[str]
     parent: str | None
     height: int
@@ -62,6 +63,7 @@ def post_to_json(reading: Reading, post_id: bytes, post: Post) -> Json:
         "author": account_text(post.author),
         "handle": read_handle(reading.state, post.author),
         "text": None if data is None else decode_payload(data).text,
+        "text_pending": data is None and reading.history.misses(post.height),
         "tags": list(post.tags),
         "parent": None if post.parent is None else event_text(post.parent),
         "height": post.height,

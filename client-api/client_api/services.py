@@ -79,6 +79,7 @@ class NodeStatus:
     uptime_ms: int
     peers: tuple[PeerStatus, ...]
     alert: Alert | None = None
+    history_missing: int = 0  # blocks of which only the headers are here yet
 
 
 class Lost(Protocol):
