@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -15,6 +16,7 @@ from ledger.proofs import Proven, verify_event_proof
 from ledger.service import Validators
 from ledger.state_proofs import KIND, ProvenState, find_balance, verify_state_proof
 from ledger.store import Store
+from ledger.tokens import FLX, TOKENS
 from node.api_client import ApiClient
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output, outcome
@@ -29,10 +31,14 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     home = argparse.ArgumentParser(add_help=False, parents=[shared])
     home.add_argument("--home", help="folder with client.json and genesis (default: build/devnet or ~/.atlas)")
     home.add_argument("--url", help="the node's API (default: from client.json)")
-    text = "Write a proof of one event that anyone can check offline."
+    text = "Write a proof of one event, or of one fact of the state, that anyone can check offline."
     proof = commands.add_parser("proof", help=text, description=text, parents=[home])
-    proof.add_argument("event", help="evt1…")
-    proof.add_argument("-o", "--output", type=Path, help="the file to write (default: EVENT.proof)")
+    what = proof.add_mutually_exclusive_group(required=True)
+    what.add_argument("event", nargs="?", help="evt1…")
+    what.add_argument("--balance", metavar="ACCOUNT", help="what an account (acct1… or a handle) held")
+    what.add_argument("--state", metavar="FACT", help="validators, account:ACCOUNT, handle:NAME, or a state key as hex")
+    proof.add_argument("--token", choices=TOKENS, default=FLX, help="of --balance (default: FLX)")
+    proof.add_argument("-o", "--output", type=Path, help="the file to write (default: EVENT.proof or state.proof)")
     proof.set_defaults(run=run_proof)
     text = "Check a proof file, or replay a stopped node's whole chain from genesis."
     verify = commands.add_parser("verify", help=text, description=text, parents=[home])
@@ -43,8 +49,12 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def run_proof(given: argparse.Namespace, output: Output) -> int:
     client = ApiClient(find_home(given.home, given.url).url)
-    data = client.get_bytes(f"/ledger/events/{given.event}/proof")
-    path: Path = given.output or Path(f"{given.event}.proof")
+    path: Path = given.output or Path(f"{given.event or 'state'}.proof")
+    if given.event is not None:
+        data = client.get_bytes(f"/ledger/events/{given.event}/proof")
+    else:
+        fact = given.state or f"balance:{given.token}:{given.balance}"
+        data = client.get_bytes(f"/ledger/state/{quote(fact, safe='')}/proof")
     path.write_bytes(data)
     if not output.document({"file": str(path), "bytes": len(data)}):
         output.line(f"[green]written[/green] {path} ({len(data)} bytes); check it with `atlas verify {path}`")

@@ -7,7 +7,10 @@ import pytest
 
 from ledger import keyspace
 from ledger.genesis import encode_genesis_file
+from ledger.primitives.ids import IdKind, encode_id
+from node.cli.home import write_client_file
 from node.cli.main import main
+from tests.client_api.api import Api
 from tests.verify.chains import prove_state
 from tests.verify.conftest import Proofs
 
@@ -57,3 +60,31 @@ def test_an_unknown_kind_is_refused(
 
     assert main(["verify", str(tmp_path / "a.proof"), "--genesis", genesis]) == 1
     assert proofs.both.list_believers(proof) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [
+        (["--balance", "ACCOUNT"], "FLX"),
+        (["--balance", "ACCOUNT", "--token", "CHR"], "CHR"),
+        (["--state", "validators"], "state key 734e76"),
+        (["--state", "73ff"], "no value"),
+    ],
+)
+def test_atlas_proof_fetches_what_atlas_verify_accepts(
+    proofs: Proofs, tmp_path: Path, wanted: list[str], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api, file = Api(tmp_path, proofs.world), str(tmp_path / "a.proof")
+    write_client_file(tmp_path / "home", api.url, None)
+    (tmp_path / "home" / "genesis.json").write_bytes(encode_genesis_file(proofs.world.chain.genesis))
+    home = ["--home", str(tmp_path / "home")]
+    account = encode_id(IdKind.ACCOUNT, proofs.world.ada.account)
+    try:
+        arguments = [account if argument == "ACCOUNT" else argument for argument in wanted]
+        assert main(["proof", *arguments, "-o", file, *home]) == 0
+        assert main(["verify", file, *home]) == 0
+    finally:
+        api.server.stop()
+
+    assert shown in capsys.readouterr().out
+    assert proofs.both.list_believers(Path(file).read_bytes()) == ["node", "atlas_verify"]
