@@ -161,6 +161,20 @@ def test_what_stands_in_the_place_of_a_present_key_can_not_hide_it(proofs: Proof
     assert proofs.both.list_believers(canonical_json(forged) + b"\n") == []
 
 
+def test_what_is_no_key_of_the_state_is_not_proven_to_be_absent_from_it(proofs: Proofs) -> None:
+    """Every other key of the store is absent from the state tree, which does not mean that it holds nothing."""
+    absent = next(key for key in list_absent_keys() if has_other_leaf(proofs, key))
+    proof = orjson.loads(prove_state(proofs.world, absent))
+    beside = 256 - len(proof["siblings"])
+    bits = int(proof["place"], 16) >> beside
+    places = ((key, compute_path(key)) for key in (b"%s%d" % (keyspace.INDEX, number) for number in range(10**6)))
+    key, place = next(each for each in places if int.from_bytes(each[1], "big") >> beside == bits)
+
+    forged = proof | {"key": key.hex(), "place": place.hex()}
+
+    assert proofs.both.list_believers(canonical_json(forged) + b"\n") == []
+
+
 def make_flip_proofs(proofs: Proofs) -> tuple[bytes, ...]:
     absent = next(key for key in list_absent_keys() if has_other_leaf(proofs, key))
     return tuple(prove_state(proofs.world, key) for key in (keyspace.balance("FLX", proofs.world.ada.account), absent))
