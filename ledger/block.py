@@ -47,7 +47,7 @@ class Header:
     receipt_root: Bytes32  # RFC 6962 over this block's receipts
     rules_root: Bytes32
     state_digest: Bytes32
-    state_height: U64  # in which the epoch before this block's began; 0 in the first two
+    state_height: U64  # in which this epoch began, or the one before in its first quarter
     state_root: Bytes32  # of the state tree over the state after that height
     time_ms: U64
     validators_hash: Bytes32

@@ -4,9 +4,9 @@ A page holds the leaves whose paths share 14 bits, as keys and leaf hashes in or
 the top row sums up the 128 groups.  None of that shows in the root: it only bounds how much is read and hashed again.
 
 Version e is the tree over the state in which epoch e began.  What a version changed is kept with what was there before,
-so the last versions can be read: headers commit to the version of the epoch before theirs, and snapshots are served
-from there.  A build reads a snapshot of the store, so it may run beside the execution of the next blocks; everything
-that it writes can be written again.
+so the last versions can be read: headers commit to the version of their epoch, or of the one before in its first
+quarter, and snapshots are served from there.  A build reads a snapshot of the store, so it may run beside the
+execution of the next blocks; everything that it writes can be written again.
 """
 
 import hashlib

@@ -34,8 +34,10 @@ from p2p.errors import PeerFault, PeerUnreachable
 logger = logging.getLogger(__name__)
 
 FAILURES_REMEMBERED_MAX = 1_024
-SNAPSHOT_BLOCKS_MIN = 256
+SNAPSHOT_BLOCKS_MIN = 64
 """Who is fewer blocks behind does not even ask for the headers that would show whether a snapshot pays."""
+SNAPSHOT_AGAIN_BLOCKS = 1_024
+"""After so many blocks, and still behind, it is asked again for a snapshot that skips enough."""
 FRUITLESS_PAUSE_S = 0.2
 """After a round in which nobody had more: whoever claims absurd heights costs a few requests a second, no more."""
 
@@ -128,7 +130,10 @@ class BlockSync:
         self._failures[peer] = self._failures.get(peer, 0) + 1
 
     async def _fetch_from(self, peer: bytes) -> None:
-        while self._chain.head.height < self._target:
+        stop = self._target
+        if self._snapshots is not None:  # who had none to give before may have one later
+            stop = min(stop, self._chain.head.height + SNAPSHOT_AGAIN_BLOCKS)
+        while self._chain.head.height < stop:
             height = self._chain.head.height
             answer = await self._request(peer, make_request(height, self._target))
             blocks = read_answer(answer, height + 1)

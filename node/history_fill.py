@@ -91,6 +91,10 @@ class HistoryFill:
         if self._is_paused:
             self._is_paused = False
             self._free.release()
+        self.look()
+
+    def look(self) -> None:
+        """See what is missing now."""
         self.missing = read_history(self._chain.store)
         self._wake.set()
 

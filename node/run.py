@@ -273,6 +273,7 @@ class Node:
         """A snapshot is the state now: forget what it has overtaken."""
         header = self.chain.head.header
         self._advanced_ms = monotonic_ms()
+        self.history.look()
         self.beats.saw_executed(header.beat)
         self.relay.forget(self.mempool.remove_overtaken(self.chain.store))
         self.services.tell_lost(self.mempool.remove_expired(header.beat))

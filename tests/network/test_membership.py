@@ -32,7 +32,7 @@ from ledger.store import Store
 from ledger.validators import VALIDATOR_ADMITTED, ValidatorAdmitted, ValidatorKeyRotated, ValidatorResigned
 from node import run as run_module
 from node.clock import now_ms
-from node.config import ApiSection, Config, ConsensusSection, NodeSection, P2pSection
+from node.config import ApiSection, Config, ConsensusSection, NodeSection, P2pSection, SyncSection
 from node.eras import make_parameters
 from node.mempool import Accepted
 from node.modules import make_registry
@@ -81,7 +81,7 @@ class Town:
     ended: dict[int, trio.Event]
     block: trio.Event
 
-    async def start(self, number: int) -> None:
+    async def start(self, number: int, *, snapshot_events_min: int = 20_000) -> None:
         folder = self.folder / f"node-{number}"
         folder.mkdir(exist_ok=True)
         peers = [f"{KEYS[each].public.hex()}@127.0.0.1:{self.port + each}" for each in range(6) if each != number]
@@ -92,6 +92,7 @@ class Town:
             P2pSection(port=self.port + number, peers=tuple(peers)),
             ApiSection(enabled=False),
             ConsensusSection(view_timeout_ms=1_500, retransmit_ms=200),
+            SyncSection(start="auto", snapshot_events_min=snapshot_events_min),
         )
         self.stops[number], self.ended[number] = stop, ended = trio.Event(), trio.Event()
 
@@ -224,6 +225,7 @@ async def test_a_validator_joins_one_leaves_and_one_goes_on_under_another_key(
             nodes[SEEDS.index(given[2])] = self
 
     monkeypatch.setattr(run_module, "Node", Watched)
+    monkeypatch.setattr("node.block_sync.SNAPSHOT_BLOCKS_MIN", 2)
     monkeypatch.setattr(run_module, "make_registry", votes.make_registry)
     async with trio.open_nursery() as nursery:
         town = Town(tmp_path, find_free_port(), genesis, nursery, nodes, {}, {}, trio.Event())
@@ -266,12 +268,38 @@ async def test_a_validator_joins_one_leaves_and_one_goes_on_under_another_key(
         height = min(late.head.height, town.node.chain.head.height)
         assert late.references(height) == town.node.chain.references(height)
         assert late.validators.era == 3
+        await come_back_from_a_snapshot(town)
         last = await town.say(3, registration_of_nobody(chain_id))
         await town.wait_blocks(2)
         for number in sorted(nodes):
             await town.stop(number)
 
     check_offline(town, votes, said[0], last)
+
+
+async def come_back_from_a_snapshot(town: Town) -> None:
+    """A validator that was away for some epochs takes a newer state, votes, and fetches what it skipped."""
+    away = town.nodes[0].chain.head.height
+    epoch = town.node.chain.head.header.epoch
+    await town.stop(0)
+    await town.wait("two more epochs", lambda: town.node.chain.head.header.epoch > epoch + 2)
+    await town.start(0, snapshot_events_min=1)
+    back = town.nodes[0]
+
+    def has_history() -> bool:
+        # The lowest height whose state can be read is the snapshot's, once one was taken.
+        floor = back.chain.store.get(keyspace.META_UNDO_FLOOR)
+        return floor is not None and floor > keyspace.u64(away) and not back.history.missing.gaps
+
+    await town.wait("a snapshot, and its history", has_history)
+    await town.stop(SUCCESSOR)  # a quorum of four is three: without its votes nothing goes on
+    await town.wait_blocks(4)
+    await town.start(SUCCESSOR)
+    await town.wait_blocks(2)
+    for key, value in town.node.chain.store.iterate(
+        keyspace.RECEIPT, keyspace.receipt(back.chain.head.header.log_size)
+    ):
+        assert back.chain.store.get(key) == value
 
 
 def registration_of_nobody(chain_id: bytes) -> NodeRegistered:

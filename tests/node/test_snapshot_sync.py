@@ -33,8 +33,8 @@ from tests.node.joining import SETS, Answer, Joining, honest, make_source
 
 BEATS = 5 * EPOCH_BEATS + 2
 HEIGHT = 2 * BEATS
-SNAPSHOT = 2 * 4 * EPOCH_BEATS - 1
-"""The block in which epoch 4 began: the newest whose tree a header, of epoch 5, commits to."""
+SNAPSHOT = 2 * 5 * EPOCH_BEATS - 1
+"""The block in which epoch 5 began: headers commit to the tree of its state one beat later."""
 HONEST, LIAR, OTHER = b"\x01" * 32, b"\x02" * 32, b"\x03" * 32
 KEPT = (
     keyspace.STATE, keyspace.INDEX, keyspace.HEADER, keyspace.EVENT, keyspace.RECEIPT, keyspace.EVENT_ID,
