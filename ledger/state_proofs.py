@@ -7,8 +7,8 @@ Beside what every proof file has (`ledger.certified`):
     siblings     the hashes beside the way from the key's place in the state tree up to the header's state root
     other        for an absent key whose place another leaf takes: that leaf's path and its value's hash; else null
 
-The fact held after block `state_height` of the header, in which an epoch began: of the header's own block it says
-nothing, and a newer header of the same epoch shows nothing newer.
+The fact held after block `state_height` of the header, in which its epoch began, or the one before while the header is
+in its epoch's first quarter: of the header's own block it says nothing.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from ledger.genesis import Genesis
 from ledger.reading import Snapshot
 from ledger.service import Validators
 from ledger.state import decode_number
-from ledger.state_pages import TreeAt, read_newest, read_version
+from ledger.state_pages import TreeAt, TreeVersion, read_newest, read_version
 from ledger.state_tree import PATH_BITS, StateProof, compute_path, verify_state
 from ledger.tokens import TOKENS
 from ledger.undo import StateAt
@@ -74,10 +74,7 @@ def make_state_proof(snapshot: Snapshot, head_height: int, key: bytes) -> bytes:
     header_bytes = snapshot.get(keyspace.header(at))
     assert header_bytes is not None, f"header {at} is missing"
     header = decode_header(header_bytes)
-    version = read_version(snapshot, max(0, header.epoch - 1))
-    if version is None:
-        raise ProofUnavailable(f"the state tree of height {header.state_height} is no longer kept here")
-    assert (version.height, version.root) == (header.state_height, header.state_root), f"another tree than {at} names"
+    version = _find_version(snapshot, header)
     state = StateAt(snapshot, version.height, head_height)
     proof = TreeAt(snapshot, version.version, read_newest(snapshot).version).prove(key, state.get)
     value = state.get(key)
@@ -96,6 +93,16 @@ def make_state_proof(snapshot: Snapshot, head_height: int, key: bytes) -> bytes:
             "version": STATE_PROOF_VERSION,
         }
     )
+
+
+def _find_version(snapshot: Snapshot, header: Header) -> TreeVersion:
+    """Return the version of the state tree that a header commits to: its epoch's, or that of the one before."""
+    for epoch in range(header.epoch, max(0, header.epoch - 1) - 1, -1):
+        version = read_version(snapshot, epoch)
+        if version is not None and version.height == header.state_height:
+            assert version.root == header.state_root, f"height {header.height} names another state tree"
+            return version
+    raise ProofUnavailable(f"the state tree of height {header.state_height} is no longer kept here")
 
 
 def verify_state_proof(data: bytes, genesis: Genesis, verify_certificate: VerifyCertificate) -> ProvenState:

@@ -73,6 +73,6 @@ def parse_fact(reading: Reading, text: str) -> bytes:
 
 ENDPOINTS = (
     Endpoint("GET", "/ledger/state/{fact}/proof", "getStateProof",
-             "A proof that anyone can check offline, of what one key of the state was when the last epoch began.",
+             "A proof that anyone can check offline, of what one key of the state held when an epoch began.",
              "ledger", StateProofDocument, get_state_proof, query=FactQuery, errors=(AccountUnknown, ProofNotReady)),
 )  # fmt: skip

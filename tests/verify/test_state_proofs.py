@@ -65,16 +65,19 @@ def test_a_balance_is_told_as_one(proofs: Proofs) -> None:
     assert (has_not["value"], has_not["balance_atoms"]) == (None, "0")
 
 
-def test_the_fact_is_of_the_begin_of_the_epoch_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("beats", "state_height"), [(8, 4), (9, 8), (11, 8)])
+def test_the_fact_is_of_when_the_epoch_began_or_in_its_first_quarter_the_one_before(
+    tmp_path: Path, beats: int, state_height: int
+) -> None:
     world = make_world(tmp_path / "ledger")
-    for _ in range(11):
+    for _ in range(beats):
         world.beat()
 
     header = world.chain.head.header
     document = orjson.loads(prove_state(world, keyspace.beat()))
 
-    assert (header.epoch, header.state_height) == (2, 4)
-    assert bytes.fromhex(document["value"]) == encode_number(4)
+    assert (header.epoch, header.state_height) == (2, state_height)
+    assert bytes.fromhex(document["value"]) == encode_number(state_height)
     world.close()
 
 
@@ -120,13 +123,10 @@ def list_forgeries(proof: Proof, other: Proof, early: Proof) -> Iterator[tuple[s
     yield "other is text", proof | {"other": ""}
     yield "other is empty", proof | {"other": {}}
     yield "another leaf beside a value", proof | {"other": {"path": "00" * 32, "value_hash": "00" * 32}}
+    value_hash = hashlib.sha256(bytes.fromhex(proof["value"] or "")).hexdigest()
     yield (
         "absent because of itself",
-        proof
-        | {
-            "value": None,
-            "other": {"path": compute_path(bytes.fromhex(proof["key"])).hex(), "value_hash": "00" * 32},
-        },
+        proof | {"value": None, "other": {"path": proof["place"], "value_hash": value_hash}},
     )
 
 
