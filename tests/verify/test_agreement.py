@@ -134,6 +134,13 @@ def test_both_refuse_the_same_other_forms(value: object, data: st.DataObject) ->
         assert _decodes(canonical.decode, tried) == _decodes(encoding.decode, tried)
 
 
+@pytest.mark.parametrize("size", [0, 1, 8, 9, 15, 16, 17, 255])
+def test_both_take_the_same_sizes_of_large_numbers(size: int) -> None:
+    for head in (bytes([0xC7, size, 1]), bytes([0xC7, size, 2]), b"\xd8\x01", b"\xc8\0" + bytes([size, 1])):
+        data = head + b"\x01" * size
+        assert _decodes(canonical.decode, data) == _decodes(encoding.decode, data)
+
+
 @given(st.binary(max_size=40))
 def test_both_decode_the_same_of_any_bytes(data: bytes) -> None:
     assert _decodes(canonical.decode, data) == _decodes(encoding.decode, data)
