@@ -23,14 +23,14 @@ def decide(case: Case, verdicts: tuple[Verdict, ...]) -> Verdict:
             return _veto("AEGIS_ACTOR_QUARANTINED", "The account is in quarantine.", author=entry.author.hex())
         if is_frozen(case.view, module, entry.epoch):
             return _veto("AEGIS_MODULE_FROZEN", "The module is frozen until a later epoch.", module=module)
-    passed = [verdict for verdict in verdicts if verdict.allowed]  # what denies needs no veto
-    warnings = sum(1 for verdict in passed if verdict.severity == WARNING)
+    passed = [verdict.severity for verdict in verdicts if verdict.allowed]  # what denies needs no veto
+    warnings = passed.count(WARNING)
     counted = None if conduct is None else conduct.in_epoch(entry.epoch)
     faults, noted = (0, ()) if counted is None else (counted.faults, counted.denials.noted)
-    errors = sum(1 for verdict in passed if verdict.severity == ERROR) + warnings // policy.warnings_error
+    errors = passed.count(ERROR) + warnings // policy.warnings_error
     if errors:  # a grave finding weighs more where the author has just sent what made a rule fail, or is often denied
         errors += min(faults, 1) + len(noted)
-    if any(verdict.severity == CRITICAL for verdict in passed):
+    if CRITICAL in passed:
         return _veto("AEGIS_CRITICAL", "A finding that was let pass is critical.", errors=errors)
     if errors >= policy.errors_veto:
         return graded(

@@ -5,15 +5,14 @@ from dataclasses import fields
 
 from guards.text_model import MODEL_VERSION, score
 from ledger.coherence import Assessment, compute_echo, compute_features
-from ledger.primitives.text import normalise, sentences, tokens
+from ledger.primitives.text import cut, normalise
 from ledger.verdict import Fact
 
 
 def assess(text: str, tags: Sequence[str]) -> Assessment:
     """Return what the author of `text` under `tags` has to sign.  The same on every node and at any time."""
-    normalised = normalise(text)
-    found = tokens(normalised)
-    features = compute_features(found, sentences(normalised), tags)
+    found, lengths = cut(normalise(text))
+    features = compute_features(found, lengths, tags)
     scores = score(found)
     return Assessment(
         clarity=features.clarity,

@@ -11,7 +11,7 @@ what grows: signed events mint no token but energy, which recovers, and the rese
 
 from collections.abc import Iterator
 
-from ledger.conservation import BALANCE, ISSUED, find_unconserved, read_amount
+from ledger.conservation import BALANCE, BURNED, ISSUED, find_unconserved, read_amount
 from ledger.draft import Change
 from ledger.judgement import Case, Guard
 from ledger.roles import judge_role_scope, space_of
@@ -20,7 +20,7 @@ from ledger.verdict import CRITICAL, Verdict, allow, deny, graded
 
 EARNED = (b"CHR", b"NOD", b"PSI")
 """Tokens that are only earned, at an epoch's close: no signed event gives them to anybody."""
-WATCHED = frozenset({BALANCE, ISSUED, b"sn", b"st", b"sy", b"sY"})
+WATCHED = frozenset({BALANCE, ISSUED, BURNED, b"sn", b"st", b"sy", b"sY"})
 """What the audit looks at: balances, running totals, nonces, the beat, policies."""
 SETTLED = (*EARNED, b"FLX")
 """Tokens that only the close of an epoch mints."""
@@ -49,15 +49,14 @@ def judge_constitution(case: Case) -> Iterator[Verdict]:
 
 def audit_constitution(case: Case, changes: list[Change]) -> Iterator[Verdict]:
     """Audit what an event would write; silent when every rule holds."""
-    broken = find_unconserved(changes)
+    watched = [change for change in changes if change[0][:2] in WATCHED]
+    broken = find_unconserved(watched)
     if broken is not None:
         yield _breach(broken, BREACHES[broken])
     name = case.kind.name
     energy_gained = energy_issued = 0
-    for key, before, after in changes:
+    for key, before, after in watched:
         kind, token = key[:2], key[2:5]
-        if kind not in WATCHED:
-            continue
         grown = (read_amount(after) or 0) - (read_amount(before) or 0)
         if kind == BALANCE and grown > 0 and (token in EARNED or (token == b"RES" and key[6:] != RESERVE)):
             code = "INVARIANT_VIOLATION_NOD_TRANSFER" if token == b"NOD" else "K3_NOT_TRANSFERABLE"

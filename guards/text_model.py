@@ -10,21 +10,27 @@ docs/safety-model.md.
 import base64
 import hashlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from guards import text_model_weights as trained
 from ledger.primitives.hashing import tagged_hash
-from ledger.primitives.text import is_link, is_mention
+from ledger.primitives.text import POINTERS
 
 MODEL_VERSION = 1
 BUCKETS = 2**15
 GRAM_SIZES = (3, 4, 5)
 WINDOW_WORDS = 32
 WINDOW_STEP = 16
-WORDS_CACHED = 2**14
-"""How many words and pairs keep their sums in memory; nothing but speed depends on it."""
+WORDS_CACHED = 2**15
+"""How many words keep their sums in memory; nothing but speed depends on it."""
+PACKED_BITS = 32
+"""Where the second of two packed sums begins.  The first stays below half of that: a window has at most WINDOW_WORDS
+words of at most some 120 features, each of -128..127."""
+
+_BUCKET_HASH = hashlib.blake2b(digest_size=4)
 
 
 class Scores(NamedTuple):
@@ -44,20 +50,15 @@ def score(found: Sequence[str]) -> Scores:
     words = list_words(found)
     if not words:
         return Scores(0, 0)
-    hate, offensive = [0], [0]
-    before = ""
-    for word in words:
-        of_word, of_pair = _sum_word(word), _sum_pair(before, word) if before else (0, 0)
-        hate.append(hate[-1] + of_word[0] + of_pair[0])
-        offensive.append(offensive[-1] + of_word[1] + of_pair[1])
-        before = word
-    return Scores(_grade(hate, trained.HATE_BIAS), _grade(offensive, trained.OFFENSIVE_BIAS))
+    alone, paired = list(map(_weigh_word, words)), _weigh_pairs(words)
+    windows = [_unpack(sum(alone[start:end]) + sum(paired[start:end])) for start, end in list_windows(len(words))]
+    hate, offensive = map(max, zip(*windows, strict=True))
+    return Scores(_grade(trained.HATE_BIAS + hate), _grade(trained.OFFENSIVE_BIAS + offensive))
 
 
 def list_words(found: Sequence[str]) -> list[str]:
     """Return the words among tokens, tags without their #."""
-    bare = [token.removeprefix("#") for token in found if not (is_link(token) or is_mention(token))]
-    return [word for word in bare if any(map(str.isalpha, word))]
+    return [word for token in found if (word := token if token.isalpha() else _find_word(token))]
 
 
 def list_windows(length: int) -> list[tuple[int, int]]:
@@ -69,12 +70,12 @@ def compute_word_buckets(word: str) -> list[int]:
     """Return the distinct buckets of a word: itself, and its character runs."""
     marked = f"^{word}$"
     grams = [marked[at : at + size] for size in GRAM_SIZES for at in range(len(marked) - size + 1)]
-    return list(dict.fromkeys([_compute_bucket(f"w {word}"), *map(_compute_bucket, grams)]))
+    return list(dict.fromkeys(_compute_buckets([f"w {word}", *grams])))
 
 
 def compute_pair_bucket(before: str, word: str) -> int:
     """Return the bucket of two words in a row."""
-    return _compute_bucket(f"p {before} {word}")
+    return _compute_buckets([f"p {before} {word}"])[0]
 
 
 @cache
@@ -97,25 +98,50 @@ def _decode_weights() -> _Weights:
     return _Weights(*tables)
 
 
-def _compute_bucket(feature: str) -> int:
-    return int.from_bytes(hashlib.blake2b(feature.encode(), digest_size=4).digest(), "big") % BUCKETS
+@cache
+def _pack_weights() -> tuple[int, ...]:
+    """Both weights of each bucket as one number, so that one sum adds up both."""
+    hate, offensive = _decode_weights()
+    shared: dict[int, int] = {}  # few values are distinct
+    packed = [one + (other << PACKED_BITS) for one, other in zip(hate, offensive, strict=True)]
+    return tuple([shared.setdefault(both, both) for both in packed])
+
+
+def _unpack(packed: int) -> tuple[int, int]:
+    """Return the sums of hate and offensive in a sum of packed weights."""
+    half = 1 << (PACKED_BITS - 1)
+    hate = ((packed + half) & ((1 << PACKED_BITS) - 1)) - half
+    return hate, (packed - hate) >> PACKED_BITS
+
+
+def _find_word(token: str) -> str:
+    """Return the word in a token that isn't letters alone; empty when it is none."""
+    bare = token.removeprefix("#")
+    return bare if not token.startswith(POINTERS) and any(map(str.isalpha, bare)) else ""
+
+
+def _compute_buckets(features: Iterable[str]) -> list[int]:
+    """Return the bucket of each feature: the last bits of a hash of 4 bytes."""
+    start = _BUCKET_HASH.copy  # cheaper than making each anew with its parameters
+    hashes: list[bytes] = []
+    for feature in features:
+        state = start()
+        state.update(feature.encode())
+        hashes.append(state.digest())
+    joined = b"".join(hashes)
+    return [(high << 8 | low) % BUCKETS for high, low in zip(joined[2::4], joined[3::4], strict=True)]
 
 
 @lru_cache(WORDS_CACHED)
-def _sum_word(word: str) -> tuple[int, int]:
-    weights = _decode_weights()
-    buckets = compute_word_buckets(word)
-    return sum(weights.hate[at] for at in buckets), sum(weights.offensive[at] for at in buckets)
+def _weigh_word(word: str) -> int:
+    return sum(map(_pack_weights().__getitem__, compute_word_buckets(word)))
 
 
-@lru_cache(WORDS_CACHED)
-def _sum_pair(before: str, word: str) -> tuple[int, int]:
-    weights = _decode_weights()
-    bucket = compute_pair_bucket(before, word)
-    return weights.hate[bucket], weights.offensive[bucket]
+def _weigh_pairs(words: Sequence[str]) -> list[int]:
+    """Return for each word what its pair with the one before weighs; 0 for the first.  Few pairs come again soon."""
+    packed = _pack_weights()
+    return [0, *[packed[at] for at in _compute_buckets([f"p {before} {word}" for before, word in pairwise(words)])]]
 
 
-def _grade(sums: Sequence[int], bias: int) -> int:
-    """Turn sums up to each word into a score: of the window with the highest sum."""
-    margin = bias + max(sums[end] - sums[start] for start, end in list_windows(len(sums) - 1))
+def _grade(margin: int) -> int:
     return bisect_right(trained.MARGINS, margin)

@@ -3,6 +3,7 @@
 energy charged = base cost * multiplier * weight * (1 + action cost), floored: dissonance costs more.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ledger import hsmf, keyspace
@@ -28,6 +29,8 @@ from ledger.tokens import ATR, FLX, burn, compute_bond_account, read_balance
 from ledger.verdict import Fact
 
 MULTIPLIER_MAX = 10 * SCALE
+WEIGHTS_CACHED = 16
+"""So many versions of the weights stay made; nothing but speed depends on it."""
 
 
 class Action(NamedTuple):
@@ -118,13 +121,18 @@ def compute_charge(cost: int, multiplier: int, weight: int, policy: EnergyPolicy
 def coherence_weights(policies: Policies) -> CoherenceWeights:
     """Return the weights of content coherence in the form that it is computed with."""
     policy = policies.coherence
+    return _make_weights(
+        policy.weight_clarity, policy.weight_hsmf, policy.weight_logic, policy.weight_non_contradiction,
+        policy.weight_signal, policy.weight_topic,
+    )  # fmt: skip
+
+
+@lru_cache(WEIGHTS_CACHED)
+def _make_weights(
+    clarity: int, hsmf: int, logic: int, non_contradiction: int, signal: int, topic: int
+) -> CoherenceWeights:
     return CoherenceWeights(
-        topic=policy.weight_topic,
-        logic=policy.weight_logic,
-        signal=policy.weight_signal,
-        non_contradiction=policy.weight_non_contradiction,
-        clarity=policy.weight_clarity,
-        hsmf=policy.weight_hsmf,
+        clarity=clarity, hsmf=hsmf, logic=logic, non_contradiction=non_contradiction, signal=signal, topic=topic
     )
 
 

@@ -19,10 +19,10 @@ import orjson
 
 from ledger import keyspace
 from ledger.block import Header, compute_header_hash, decode_header
+from ledger.events import View
 from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash
 from ledger.primitives.canonical_json import canonical_json
 from ledger.primitives.encoding import EncodingError
-from ledger.reading import Snapshot
 from ledger.service import VALIDATORS_MAX, Validators, read_era
 
 PROOF_BYTES_MAX = 4 * 1024 * 1024
@@ -50,7 +50,7 @@ class Certified:
     validators: Validators
 
 
-def find_certified(snapshot: Snapshot, heights: Iterable[int]) -> tuple[int, dict[str, object]]:
+def find_certified(snapshot: View, heights: Iterable[int]) -> tuple[int, dict[str, object]]:
     """Return the first certified height of these, and its three members.  Raises ProofUnavailable."""
     for at in heights:
         certificate = snapshot.get(keyspace.certificate(at))
@@ -64,7 +64,7 @@ def find_certified(snapshot: Snapshot, heights: Iterable[int]) -> tuple[int, dic
     return at, members | {"handovers": _list_handovers(snapshot, at)}
 
 
-def _list_handovers(snapshot: Snapshot, height: int) -> list[dict[str, object]]:
+def _list_handovers(snapshot: View, height: int) -> list[dict[str, object]]:
     """Return what shows who may certify a height.  Raises ProofUnavailable."""
     handovers: list[dict[str, object]] = []
     while (following := read_era(snapshot, len(handovers) + 1)) is not None and following.since <= height:

@@ -16,13 +16,14 @@ of a text's tokens with its tags is nearly 0 for every text.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from functools import lru_cache
+from typing import Annotated, NamedTuple
 
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import U32, U128, Between, Length
-from ledger.primitives.text import is_link, is_mention, normalise
+from ledger.primitives.text import POINTERS, normalise
 
 CLARITY_TOKENS = 200
 SENTENCE_TOKENS_MIN, SENTENCE_TOKENS_MAX = 4, 40
@@ -31,11 +32,14 @@ ECHO_BYTES = 3
 NO_ECHO = bytes(ECHO_BYTES)
 """The fingerprint of a text without tokens; it is like no other."""
 SHINGLE_TOKENS = 3
+TAGS_CACHED = 1_024
+"""So many tags keep how they may be spelled in a text; nothing but speed depends on it."""
 OVERLAPS_MAX = 20
 """An author's last items that a new one is compared with."""
 DECAY_STEPS_MAX = 64
 MASS_HALF = 5 * SCALE
 """The endorsement mass that gives half of what mass can give."""
+_SHINGLE_HASH = hashlib.blake2b(digest_size=8 * ECHO_BYTES, person=b"atlas/echo")
 
 Percent = Annotated[int, Between(0, 100)]
 Share = Annotated[int, Between(0, SCALE)]
@@ -55,8 +59,7 @@ class Assessment:
     topic: Percent
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(NamedTuple):
     """The form of a text, in percent."""
 
     clarity: int
@@ -98,13 +101,14 @@ def compute_features(words: Sequence[str], lengths: Sequence[int], tags: Sequenc
 
     words, lengths: its tokens and how many each sentence has, as `ledger.primitives.text` gives them.
     """
-    first = words[:CLARITY_TOKENS]
-    apt = sum(SENTENCE_TOKENS_MIN <= length <= SENTENCE_TOKENS_MAX for length in lengths)
+    distinct = dict.fromkeys(words)
+    first = distinct if len(words) <= CLARITY_TOKENS else dict.fromkeys(words[:CLARITY_TOKENS])
+    apt = sum([SENTENCE_TOKENS_MIN <= length <= SENTENCE_TOKENS_MAX for length in lengths])
     return Features(
-        clarity=_percent(len(frozenset(first)), len(first)),
+        clarity=_percent(len(first), min(len(words), CLARITY_TOKENS)),
         logic=_percent(apt, len(lengths)),
-        signal=_percent(_count_signal(words), len(words)),
-        topic=_compute_topic(words, tags),
+        signal=_percent(_count_signal(distinct), len(words)),
+        topic=_compute_topic(distinct, tags),
     )
 
 
@@ -115,10 +119,18 @@ def compute_echo(words: Sequence[str]) -> bytes:
     """
     if not words:
         return NO_ECHO
-    last = max(1, len(words) - SHINGLE_TOKENS + 1)
-    shingles = ["\n".join(words[at : at + SHINGLE_TOKENS]).encode() for at in range(last)]
-    hashes = [hashlib.blake2b(each, digest_size=8 * ECHO_BYTES, person=b"atlas/echo").digest() for each in shingles]
-    return bytes([min([each[start : start + 8] for each in hashes])[-1] for start in range(0, 8 * ECHO_BYTES, 8)])
+    if len(words) < SHINGLE_TOKENS:
+        shingles = ["\n".join(words)]
+    else:
+        shingles = [f"{one}\n{two}\n{three}" for one, two, three in zip(words, words[1:], words[2:], strict=False)]
+    start = _SHINGLE_HASH.copy  # a third cheaper than making each anew with its parameters
+    hashes: list[bytes] = []
+    for shingle in shingles:
+        state = start()
+        state.update(shingle.encode())
+        hashes.append(state.digest())
+    first, second, third = min(hashes), min([each[8:16] for each in hashes]), min([each[16:] for each in hashes])
+    return bytes((first[7], second[7], third[7]))
 
 
 def compute_overlap(echo: bytes, others: Sequence[bytes]) -> int:
@@ -196,23 +208,23 @@ def _percent(part: int, whole: int) -> int:
     return 100 * part // whole if whole else 0
 
 
-def _count_signal(words: Sequence[str]) -> int:
-    """How many tokens are neither a link nor a mention, and come for the first time."""
-    distinct = frozenset(words)
-    return sum(not (is_link(word) or is_mention(word)) for word in distinct)
+def _count_signal(distinct: Collection[str]) -> int:
+    """How many of the distinct tokens are neither a link nor a mention."""
+    return len(distinct) - len([word for word in distinct if word.startswith(POINTERS)])
 
 
-def _compute_topic(words: Sequence[str], tags: Sequence[str]) -> int:
+def _compute_topic(distinct: Collection[str], tags: Sequence[str]) -> int:
     if not tags:
         return 50
-    known = frozenset(word.removeprefix("#") for word in words)
-    return 50 + 50 * sum(_is_echoed(tag, known) for tag in tags) // len(tags)
+    return 50 + 50 * sum([any(word in distinct for word in _list_spellings(tag)) for tag in tags]) // len(tags)
 
 
-def _is_echoed(tag: str, known: frozenset[str]) -> bool:
-    """Whether a tag occurs, whole or by any part of enough letters.  It is folded like the text it is looked for in."""
+@lru_cache(TAGS_CACHED)
+def _list_spellings(tag: str) -> tuple[str, ...]:
+    """Return the tokens in which a tag occurs: whole or any part of enough letters, folded like a text, # or not."""
     parts = [part for part in tag.split("_") if len(part) >= TAG_PART_LETTERS_MIN]
-    return any(normalise(part) in known for part in (tag, *parts))
+    folded = [normalise(part) for part in (tag, *parts)]
+    return (*[part for part in folded if not part.startswith("#")], *[f"#{part}" for part in folded])
 
 
 def _compute_phi_powers() -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from ledger.draft import Change, Draft
 from ledger.events import Entry, EventType, View
 from ledger.policies import PROTOCOL, Policies, read_policies
 from ledger.standing import Standing, bring_up_to_date, read_standing
-from ledger.verdict import CRITICAL, Fact, Verdict, deny, graded
+from ledger.verdict import CRITICAL, Fact, Verdict, deny, graded, make_verdict
 
 RULE_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError, struct.error)
 """What a faulty rule raises, on every machine alike; the last when a count of a standing leaves its field."""
@@ -141,7 +141,7 @@ def _open_case(draft: Draft, entry: Entry[Any], kind: EventType[Any]) -> Case:
 def _take(verdicts: list[Verdict], found: Iterable[Verdict], guard: str, policy: str) -> None:
     """Append what a guard found, with its name and the policy that it judged by."""
     for allowed, code, because, facts, severity, _, under in found:
-        verdicts.append(Verdict(allowed, code, because, facts, severity, guard, under or policy))
+        verdicts.append(make_verdict((allowed, code, because, facts, severity, guard, under or policy)))
 
 
 def _fault_verdict(kind: EventType[Any], error: Exception) -> Verdict:

@@ -23,13 +23,12 @@ from ledger.certified import (
     read_list,
     verify_certified,
 )
-from ledger.events import Event, compute_event_id
+from ledger.events import Event, View, compute_event_id
 from ledger.genesis import Genesis
 from ledger.primitives import merkle
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
 from ledger.primitives.signing import Purpose, SignatureInvalid, verify_signature
-from ledger.reading import Snapshot
 from ledger.receipts import Receipt, decode_receipt
 from ledger.service import Validators
 
@@ -54,8 +53,11 @@ class Proven:
     """Those who certified the header."""
 
 
-def make_event_proof(snapshot: Snapshot, head_height: int, event_id: bytes) -> bytes:
-    """Return the proof file of an event, against its own block's certificate.  Raises ProofUnavailable."""
+def make_event_proof(snapshot: View, head_height: int, event_id: bytes) -> bytes:
+    """Return the proof file of an event, against its own block's certificate.  Raises ProofUnavailable.
+
+    snapshot: of a store, or an archive, read by the same keys.
+    """
     place = snapshot.get(keyspace.event_id(event_id))
     if place is None:
         raise ProofUnavailable("no event of this id is in the ledger")

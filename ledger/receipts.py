@@ -111,11 +111,12 @@ def _sorted_facts(facts: dict[str, Fact]) -> Value:
 
 def _verdict_to_plain(verdict: Verdict) -> Value:
     allowed, code, because, facts, severity, guard, policy = verdict
+    shown = cast(Value, facts) if len(facts) < 2 else _sorted_facts(facts)
     if not allowed:
-        return [code, guard, policy, _sorted_facts(facts), severity, because]
+        return [code, guard, policy, shown, severity, because]
     if severity != INFO:
-        return [code, guard, policy, _sorted_facts(facts), severity]
-    return [code, guard, policy, _sorted_facts(facts)]
+        return [code, guard, policy, shown, severity]
+    return [code, guard, policy, shown]
 
 
 def _verdict_from_plain(plain: Any) -> Verdict:

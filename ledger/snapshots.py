@@ -7,12 +7,13 @@ the log, which gives the log root of the header of that height.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, cast
 
 from ledger import keyspace
 from ledger.block import Header, decode_header
 from ledger.head import decode_head
 from ledger.primitives import merkle
+from ledger.primitives.encoding import EncodingError, decode_plain, encode_plain
 from ledger.primitives.records import U32, Bytes32, Length
 from ledger.reading import Snapshot
 from ledger.state_pages import (
@@ -27,9 +28,8 @@ from ledger.state_tree import Subtree, compute_subtree, join_sparse, make_leaf
 from ledger.undo import StateAt
 
 PAGES = 1 << PAGE_BITS
-PAGE_KEYS_MAX = 65_536
-KEY_BYTES_MAX = 256
-VALUE_BYTES_MAX = 1024 * 1024
+PAGE_PARTS_MAX = 65_536
+PAGE_BYTES_MAX = 8 * 1024 * 1024
 LOG_EDGE_MAX = 64
 
 
@@ -55,19 +55,20 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One key of the state and its value."""
+class Page:
+    """All of the state in one page: the canonical form of the list key, value, key, value … in order of path."""
 
-    key: Annotated[bytes, Length(1, KEY_BYTES_MAX)]
-    value: Annotated[bytes, Length(0, VALUE_BYTES_MAX)]
+    items: Annotated[bytes, Length(1, PAGE_BYTES_MAX)]
+    page: U32
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """All of the state in one page, in order of path."""
+class ProvenPage:
+    """A page that is proven: its keys, values and leaf hashes in order of path."""
 
-    items: Annotated[tuple[Item, ...], Length(0, PAGE_KEYS_MAX)]
-    page: U32
+    items: list[tuple[bytes, bytes]]
+    leaves: list[bytes]
+    page: int
 
 
 # Serving.
@@ -123,18 +124,18 @@ def read_pages(
         entries = tree.read_page(number)
         if not entries:
             continue
-        items = tuple(_read_item(state, key) for key, _ in entries)
-        size += sum(len(item.key) + len(item.value) + 8 for item in items)
+        items = encode_plain([part for key, _ in entries for part in (key, _read_value(state, key))])
+        size += len(items)
         if pages and size > bytes_max:
             return pages, number
         pages.append(Page(items, number))
     return pages, last + 1
 
 
-def _read_item(state: StateAt, key: bytes) -> Item:
+def _read_value(state: StateAt, key: bytes) -> bytes:
     value = state.get(key)
     assert value is not None, f"the state tree has a key that the state has not: {key.hex()}"
-    return Item(key, value)
+    return value
 
 
 # Believing.
@@ -164,17 +165,23 @@ def verify_manifest(manifest: Manifest, root: bytes, header: Header) -> dict[int
     return sums
 
 
-def verify_page(page: Page, expected: Subtree) -> list[tuple[bytes, bytes, bytes]]:
-    """Return (path, leaf hash, key) of a page's items.  Raises SnapshotInvalid."""
-    leaves = [(*make_leaf(item.key, item.value), item.key) for item in page.items]
+def verify_page(page: Page, expected: Subtree) -> ProvenPage:
+    """Return what a page holds.  Raises SnapshotInvalid."""
+    try:
+        parts = decode_plain(page.items, PAGE_PARTS_MAX)
+    except EncodingError as error:
+        raise SnapshotInvalid(f"page {page.page}: {error}") from error
+    if type(parts) is not list or len(parts) % 2 or any(type(part) is not bytes for part in parts):
+        raise SnapshotInvalid(f"page {page.page}: expected a list of keys and values")
+    flat = cast("list[bytes]", parts)
+    items = list(zip(flat[::2], flat[1::2], strict=True))
+    leaves = [make_leaf(key, value) for key, value in items]
     before = b""
-    for path, _, key in leaves:
+    for (path, _), (key, _) in zip(leaves, items, strict=True):
         if int.from_bytes(path[:2], "big") >> 16 - PAGE_BITS != page.page or path <= before:
             raise SnapshotInvalid(f"page {page.page}: expected keys of this page in order of path, got {key.hex()}")
-        if key[:1] != keyspace.STATE:
-            raise SnapshotInvalid(f"page {page.page}: expected keys of the state, got {key.hex()}")
         before = path
-    found = compute_subtree([(path, leaf) for path, leaf, _ in leaves], PAGE_BITS)
+    found = compute_subtree(leaves, PAGE_BITS)
     if found != expected:
         raise SnapshotInvalid(f"page {page.page}: expected the hash {expected.hash.hex()}, got {found.hash.hex()}")
-    return leaves
+    return ProvenPage(items, [leaf for _, leaf in leaves], page.page)

@@ -15,11 +15,10 @@ from ledger.block import Header, compute_header_hash, decode_header
 from ledger.head import decode_head, encode_head
 from ledger.history import encode_history, read_history
 from ledger.primitives import lthash
-from ledger.primitives.encoding import encode_plain
 from ledger.primitives.records import U64, Bytes32, Length, decode_record, encode_record
-from ledger.snapshots import PAGES, Page, SnapshotInvalid, list_log_edge
+from ledger.snapshots import PAGES, ProvenPage, SnapshotInvalid, list_log_edge
 from ledger.state import read_record
-from ledger.state_pages import TreeVersion, list_sum_rows, page_row
+from ledger.state_pages import TreeVersion, encode_page, list_sum_rows, page_row
 from ledger.state_tree import Subtree
 from ledger.storage import Storage
 
@@ -109,13 +108,13 @@ class Staging:
         data = self._store.get(keyspace.staged_chunk(segment))
         return segment * SEGMENT_PAGES if data is None else int.from_bytes(data, "big")
 
-    def put_pages(self, segment: int, pages: list[tuple[Page, list[bytes]]], next_page: int) -> None:
-        """Keep proven pages, each with the leaf hashes of its items; the segment is complete below `next_page`."""
+    def put_pages(self, segment: int, pages: list[ProvenPage], next_page: int) -> None:
+        """Keep proven pages; the segment is complete below `next_page`."""
         puts: list[tuple[bytes, bytes]] = []
-        for page, leaves in pages:
-            puts += [(keyspace.staged(item.key), item.value) for item in page.items]
-            row = [(item.key, leaf) for item, leaf in zip(page.items, leaves, strict=True)]
-            puts.append((keyspace.staged(page_row(page.page)), encode_plain([part for each in row for part in each])))
+        for page in pages:
+            puts += [(keyspace.staged(key), value) for key, value in page.items]
+            row = encode_page([(key, leaf) for (key, _), leaf in zip(page.items, page.leaves, strict=True)])
+            puts.append((keyspace.staged(page_row(page.page)), row))
         puts.append((keyspace.staged_chunk(segment), next_page.to_bytes(4, "big")))
         self._store.write(puts, [], sync=False)
 

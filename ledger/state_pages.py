@@ -156,7 +156,7 @@ def build_first(state: Iterable[tuple[bytes, bytes]], version: int, height: int)
     sums: dict[int, Subtree] = {}
     for number, found in groupby(leaves, lambda leaf: int.from_bytes(leaf[0][:2], "big") >> 16 - PAGE_BITS):
         members = list(found)
-        puts.append((page_row(number), _encode_page([(key, leaf) for _, leaf, key in members])))
+        puts.append((page_row(number), encode_page([(key, leaf) for _, leaf, key in members])))
         sums[number] = compute_subtree([(path, leaf) for path, leaf, _ in members], PAGE_BITS)
     root = join_sparse(sorted(sums.items()), PAGE_BITS).hash
     return [*puts, *list_sum_rows(sums), *_list_version(TreeVersion(height, root, version))]
@@ -232,7 +232,7 @@ def _rebuild_group(
             else:
                 page[key] = make_leaf(key, value)[1]
         leaves = sorted((compute_path(key), leaf, key) for key, leaf in page.items())
-        data = _encode_page([(key, leaf) for _, leaf, key in leaves])
+        data = encode_page([(key, leaf) for _, leaf, key in leaves])
         puts += _replace(snapshot, _page(number), data, version)
         places.append(_page(number))
         subtree = compute_subtree([(path, leaf) for path, leaf, _ in leaves], PAGE_BITS)
@@ -282,7 +282,8 @@ def _list_outdated(snapshot: Snapshot, version: int) -> Iterator[bytes]:
             yield keyspace.tree_undo(place, changed)
 
 
-def _encode_page(entries: list[tuple[bytes, bytes]]) -> bytes:
+def encode_page(entries: list[tuple[bytes, bytes]]) -> bytes:
+    """Return the row of a page that holds these keys and leaf hashes, in order of path."""
     return encode_plain([part for entry in entries for part in entry]) if entries else b""
 
 

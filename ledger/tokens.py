@@ -5,6 +5,8 @@ burned, at every height.  `issue` is the one function that mints: `ledger.standi
 account is opened with) and `ledger.settlement` call it, and genesis.
 """
 
+from functools import lru_cache
+
 from ledger import keyspace
 from ledger.draft import Draft
 from ledger.events import View
@@ -14,6 +16,8 @@ from ledger.state import encode_number, read_number
 
 TOKENS = ("ATR", "CHR", "FLX", "NOD", "PSI", "RES")
 ATR, CHR, FLX, NOD, PSI, RES = TOKENS
+_OWNERS_CACHED = 4_096
+"""So many owners keep the name of their bond account; nothing but speed depends on it."""
 ATR_STORE = 100_000 * SCALE
 """The most energy that an account holds; what it is opened with."""
 FLX_BALANCE_ATOMS_MAX = 10**6 * SCALE
@@ -67,6 +71,7 @@ def reserve_account() -> bytes:
     return RESERVE
 
 
+@lru_cache(_OWNERS_CACHED)
 def compute_bond_account(owner: bytes) -> bytes:
     """Return the system account that holds an account's or a node's locked FLX; it neither decays nor spends."""
     return tagged_hash("atlas/bond", owner)

@@ -21,9 +21,17 @@ class Verdict(NamedTuple):
     policy: str = ""  # under which policy and version, such as "energy@3"; filled in where guards are run
 
 
+def make_verdict(parts: tuple[bool, str, str, dict[str, Fact], str, str, str]) -> Verdict:
+    """Return the verdict of these parts, all of them: what `Verdict(*parts)` gives, in two thirds of the time.
+
+    An event has a dozen verdicts, each made twice: by its guard, and again with the guard's name.
+    """
+    return tuple.__new__(Verdict, parts)  # pyright: ignore[reportUnknownMemberType]
+
+
 def allow(code: str, because: str, **facts: Fact) -> Verdict:
     """Return a verdict that lets the event pass."""
-    return Verdict(True, code, because, facts)
+    return make_verdict((True, code, because, facts, INFO, "", ""))
 
 
 def deny(code: str, because: str, **facts: Fact) -> Verdict:

@@ -5,6 +5,7 @@
 [api]       host, port, enabled
 [consensus] view_timeout_ms, view_timeout_ms_max, retransmit_ms, batch_events_max, batch_wait_ms
 [log]       level, format ("json" or "text")
+[archive]   url (a folder, file:///… or what fsspec has a driver for)
 """
 
 import json
@@ -66,6 +67,11 @@ class LogSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveSection:
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it.  `folder` is where the file lies; relative paths start there."""
 
@@ -76,6 +82,7 @@ class Config:
     consensus: ConsensusSection = field(default_factory=ConsensusSection)
     sync: SyncSection = field(default_factory=SyncSection)
     log: LogSection = field(default_factory=LogSection)
+    archive: ArchiveSection = field(default_factory=ArchiveSection)
 
     @property
     def begins_from_snapshots(self) -> bool:
@@ -85,6 +92,14 @@ class Config:
     @property
     def data_folder(self) -> Path:
         return self.folder / self.node.data
+
+    @property
+    def archive_url(self) -> str:
+        """Where `atlas archive` writes this node's cold epochs: a URL, or a folder."""
+        url = self.archive.url
+        if "://" in url:
+            return url
+        return str(self.folder / url if url else self.data_folder / "archive")
 
     @property
     def genesis_file(self) -> Path:
@@ -107,6 +122,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "consensus": ConsensusSection,
     "sync": SyncSection,
     "log": LogSection,
+    "archive": ArchiveSection,
 }
 _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("p2p", "port"): (1, 65_535),
@@ -237,4 +253,8 @@ _EXPLAINED = {
     ("sync", "start"): "  # far behind: snapshot, replay of every event, or auto: snapshot for validators only",
     ("sync", "snapshot_events_min"): "  # a snapshot that skips fewer events is not taken",
     ("log", "format"): "  # text for people, json for programs",
+    (
+        "archive",
+        "url",
+    ): "  # where `atlas archive` writes: a folder, file:///… or s3://bucket/…; empty: archive in data",
 }

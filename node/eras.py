@@ -9,13 +9,9 @@ two eras at once.
 from pathlib import Path
 
 from consensus.errors import InvalidMessage
-from consensus.messages import AnySigned, Certificate, encode_signed
+from consensus.messages import AnySigned, encode_signed
 from consensus.parameters import Parameters
-from consensus.quorum import verify_certificate
-from ledger.certified import VerifyCertificate
 from ledger.chain import Chain
-from ledger.genesis import Genesis, compute_chain_id
-from ledger.primitives.records import decode_record
 from ledger.service import Validators
 from node.config import Config
 from node.vote_log import LogFile, VoteLog
@@ -38,19 +34,6 @@ def make_parameters(chain_id: bytes, validators: Validators, config: Config | No
         view_timeout_ms_max=section.view_timeout_ms_max,
         retransmit_ms=section.retransmit_ms,
     )
-
-
-def make_certificate_verifier(genesis: Genesis) -> VerifyCertificate:
-    """Return the check of certificates that proof files are verified with."""
-    chain_id = compute_chain_id(genesis)
-
-    def verify(validators: Validators, height: int, header_hash: bytes, data: bytes) -> None:
-        certificate = decode_record(Certificate, data)
-        if (certificate.seq, certificate.digest) != (height, header_hash):
-            raise ValueError("for another block than the header's")
-        verify_certificate(make_parameters(chain_id, validators), certificate)
-
-    return verify
 
 
 def choose_validators(chain: Chain) -> Validators:

@@ -1,16 +1,20 @@
 """Replay: execute a stored chain again from genesis, and compare every header, certificate and the final state."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from consensus.messages import Certificate
 from consensus.quorum import verify_certificate
 from ledger import keyspace
-from ledger.block import StoredEvent, compute_header_hash, decode_header
+from ledger.archive.blocks import to_stored_block
+from ledger.archive.collection import Archive
+from ledger.block import StoredBlock, StoredEvent, compute_header_hash, decode_header
 from ledger.chain import Chain, make_batch, read_stored_block
 from ledger.genesis import Genesis
+from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
 from ledger.registry import Registry
 from ledger.store import Store
@@ -41,60 +45,102 @@ def replay_chain(
 ) -> Replayed:
     """Execute everything in `store` again, in a store of its own.  Raises ReplayFailed and StoreDamaged."""
     chain = Chain(store, genesis, registry)
+    with _open_copy(genesis, registry) as copy, chain.store.snapshot() as snapshot:
+        counts = _replay(copy, lambda height: read_stored_block(snapshot, height), chain.head.height, progress)
+        return _conclude(copy, counts, _compare_state(chain, copy))
+
+
+def replay_archive(
+    archive: Archive, genesis: Genesis, registry: Registry, progress: Progress = lambda at, of: None
+) -> Replayed:
+    """Execute everything in an archive, from genesis alone.  Raises ReplayFailed, SegmentDamaged and StoreDamaged.
+
+    Receipts and the state need no comparison of their own: each header commits to both.
+    """
+
+    def read_block(height: int) -> StoredBlock | None:
+        block = archive.read_block(height)
+        try:
+            return None if block is None else to_stored_block(block)
+        except EncodingError as error:
+            raise ReplayFailed(f"height {height}: a stored event is malformed: {error}") from error
+
+    with _open_copy(genesis, registry) as copy:
+        counts = _replay(copy, read_block, archive.height, progress)
+        return _conclude(copy, counts, _count_state(copy))
+
+
+@contextmanager
+def _open_copy(genesis: Genesis, registry: Registry) -> Generator[Chain]:
+    """Give a chain that is at genesis, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="atlas-replay-") as folder:
         copy_store = Store(Path(folder))
         try:
-            return _replay(chain, Chain(copy_store, genesis, registry), progress)
+            yield Chain(copy_store, genesis, registry)
         finally:
             copy_store.close()
 
 
-def _replay(chain: Chain, copy: Chain, progress: Progress) -> Replayed:
-    certificates = payloads_missing = 0
-    head = chain.head.height
-    with chain.store.snapshot() as snapshot:
-        for height in range(1, head + 1):
-            block = read_stored_block(snapshot, height)
-            if block is None:
-                raise ReplayFailed(f"height {height}: the block is missing")
-            header = decode_header(block.header)
-            expected = compute_header_hash(block.header)
-            if block.certificate:
-                certificate = decode_record(Certificate, block.certificate)
-                if (certificate.seq, certificate.digest) != (height, expected):
-                    raise ReplayFailed(f"height {height}: the certificate is for another block")
-                try:
-                    verify_certificate(make_parameters(chain.chain_id, copy.validators), certificate)
-                except ValueError as error:
-                    raise ReplayFailed(f"height {height}: the certificate does not verify: {error}") from error
-                certificates += 1
-            checked = copy.check_events(block.items)
-            executed = copy.compute(make_batch(header, copy.head.header, block.items), checked)
-            if executed.hash != expected:
-                different = [
-                    name for name in header.__slots__ if getattr(header, name) != getattr(executed.header, name)
-                ]  # fmt: skip
-                raise ReplayFailed(f"height {height}: replay gives another header; different: {', '.join(different)}")
-            payloads_missing += sum(
-                1 for stored, item in zip(_signed_only(executed.stored), block.items, strict=True)
-                if stored.content is not None and item.payload is None
-            )  # fmt: skip
-            copy.commit(executed)
-            progress(height, head)
-    state_keys = _compare_state(chain, copy)
+@dataclass(slots=True)
+class _Counts:
+    certificates: int = 0
+    payloads_missing: int = 0
+
+
+def _replay(
+    copy: Chain, read_block: Callable[[int], StoredBlock | None], head: int, progress: Progress
+) -> _Counts:  # fmt: skip
+    counts = _Counts()
+    for height in range(1, head + 1):
+        block = read_block(height)
+        if block is None:
+            raise ReplayFailed(f"height {height}: the block is missing")
+        header = decode_header(block.header)
+        expected = compute_header_hash(block.header)
+        if block.certificate:
+            certificate = decode_record(Certificate, block.certificate)
+            if (certificate.seq, certificate.digest) != (height, expected):
+                raise ReplayFailed(f"height {height}: the certificate is for another block")
+            try:
+                verify_certificate(make_parameters(copy.chain_id, copy.validators), certificate)
+            except ValueError as error:
+                raise ReplayFailed(f"height {height}: the certificate does not verify: {error}") from error
+            counts.certificates += 1
+        checked = copy.check_events(block.items)
+        executed = copy.compute(make_batch(header, copy.head.header, block.items), checked)
+        if executed.hash != expected:
+            different = [
+                name for name in header.__slots__ if getattr(header, name) != getattr(executed.header, name)
+            ]  # fmt: skip
+            raise ReplayFailed(f"height {height}: replay gives another header; different: {', '.join(different)}")
+        counts.payloads_missing += sum(
+            1 for stored, item in zip(_signed_only(executed.stored), block.items, strict=True)
+            if stored.content is not None and item.payload is None
+        )  # fmt: skip
+        copy.commit(executed)
+        progress(height, head)
+    return counts
+
+
+def _conclude(copy: Chain, counts: _Counts, state_keys: int) -> Replayed:
+    head = copy.head
     return Replayed(
-        height=head,
-        events=chain.head.header.log_size,
-        certificates=certificates,
-        payloads_missing=payloads_missing,
+        height=head.height,
+        events=head.header.log_size,
+        certificates=counts.certificates,
+        payloads_missing=counts.payloads_missing,
         state_keys=state_keys,
-        header_hash=chain.head.hash,
-        state_digest=chain.head.header.state_digest,
+        header_hash=head.hash,
+        state_digest=head.header.state_digest,
     )
 
 
 def _signed_only(stored: tuple[StoredEvent | None, ...]) -> list[StoredEvent]:
     return [each for each in stored if each is not None]
+
+
+def _count_state(chain: Chain) -> int:
+    return sum(1 for _ in chain.store.iterate(keyspace.STATE, keyspace.after(keyspace.STATE)))
 
 
 def _compare_state(chain: Chain, copy: Chain) -> int:

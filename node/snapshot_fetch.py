@@ -22,6 +22,7 @@ from ledger.snapshots import (
     PAGES,
     Manifest,
     Page,
+    ProvenPage,
     SnapshotInvalid,
     find_version,
     make_manifest,
@@ -244,9 +245,9 @@ def open_manifest(answer: bytes) -> Manifest | None:
 
 @dataclass(frozen=True, slots=True)
 class OpenPages:
-    """Proven pages with the leaf hashes of their items, and the first page that is not among them."""
+    """Proven pages, and the first page that is not among them."""
 
-    pages: list[tuple[Page, list[bytes]]]
+    pages: list[ProvenPage]
     following: int
 
 
@@ -264,7 +265,7 @@ def open_pages(answer: bytes, first: int, last: int, sums: dict[int, Subtree]) -
         expected = [number for number in range(first, found.following) if number in sums]
         if [page.page for page in found.pages] != expected:
             raise SourceFault(f"expected {len(expected)} pages from {first} on, got {len(found.pages)} or others")
-        proven = [(page, [leaf for _, leaf, _ in verify_page(page, sums[page.page])]) for page in found.pages]
+        proven = [verify_page(page, sums[page.page]) for page in found.pages]
     except (EncodingError, SnapshotInvalid) as error:
         raise SourceFault(f"pages: {error}") from error
     return OpenPages(proven, found.following)

@@ -5,7 +5,7 @@ can compute again.  A post's id is that of the event that published it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 from guards.assessment import assess
@@ -77,12 +77,12 @@ def make_reply(payload: Payload, parent: bytes) -> ReplyPublished:
 
 def complete_post(body: PostPublished, payload: Payload) -> PostPublished:
     """Return the body with the assessment of its text."""
-    return replace(body, assessment=assess(payload.text, body.tags))
+    return PostPublished(assess(payload.text, body.tags), body.content, body.tags)
 
 
 def complete_reply(body: ReplyPublished, payload: Payload) -> ReplyPublished:
     """Return the body with the assessment of its text."""
-    return replace(body, assessment=assess(payload.text, ()))
+    return ReplyPublished(assess(payload.text, ()), body.content, body.parent)
 
 
 def endorse_parent(view: View, entry: Entry[ReplyPublished]) -> Endorsement | None:

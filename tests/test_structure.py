@@ -27,6 +27,8 @@ HOMES = {
     "cryptography": {"node/pqc.py"},
     "numpy": {"ledger/primitives/lthash.py"},
     "nacl": {"node/keystore.py", "atlas_verify/hashes.py"},
+    "zstandard": {"ledger/archive/compression.py"},
+    "fsspec": {"node/archive_store.py"},
     # The loader is a client of the API, not a part of the server.
     "aiohttp": {"client-api/client_api/server.py", "node/loader.py"},
 }

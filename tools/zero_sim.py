@@ -47,6 +47,7 @@ OWNERS = {
     "orjson": ("ledger/genesis.py", "ledger/certified.py"),  # file formats; what is hashed is msgpack
     "pqcrypto": ("ledger/primitives/keys.py",),
     "unicodedata": ("ledger/primitives/text.py",),
+    "zstandard": ("ledger/archive/compression.py",),  # of files; what is hashed is what they unpack to
 }
 """Libraries that one file owns, so that the rest of the code sees our functions only."""
 OURS = {

@@ -24,8 +24,10 @@ that of Unicode's UTS 39 (confusables); its data file is not copied.  It is mode
 import re
 import unicodedata
 from bisect import bisect_right
-from itertools import islice
-from typing import NewType
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import chain, islice
+from typing import NamedTuple, NewType
 
 UNICODE_VERSION = "14.0.0"
 TEXT_CHARACTERS_MAX = 10_000
@@ -33,10 +35,14 @@ TOKENS_MAX = 2_000
 TOKEN_CHARACTERS_MAX = 40
 """A longer run of letters is cut into tokens of this length."""
 LINK_CHARACTERS_MAX = 200
+"""After its https://."""
 SENTENCES_MAX = 500
 LEET_DIGITS_MAX = 3
 SPACED_LETTERS_MIN = 3
 """So many single letters in a row are one word, spaced out."""
+RUNS_CACHED = 4_096
+RUN_CHARACTERS_CACHED = 40
+"""So many runs of at most so many characters keep what they fold to; nothing but speed depends on it."""
 
 if unicodedata.unidata_version != UNICODE_VERSION:
     raise AssertionError(
@@ -47,7 +53,19 @@ if unicodedata.unidata_version != UNICODE_VERSION:
 Normalised = NewType("Normalised", str)
 """A text that `normalise` gave."""
 
-_UNSEEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Mc", "Me", "Mn")
+
+class Pieces(NamedTuple):
+    """A text that was cut: what `tokens` and `sentences` give of it."""
+
+    tokens: tuple[str, ...]
+    lengths: tuple[int, ...]  # of its sentences, in tokens
+
+
+_LINKS = ("http://", "https://")
+POINTERS = ("@", *_LINKS)
+"""How a token begins that is no word but points elsewhere: a mention or a link."""
+
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Mc", "Me", "Mn"})
 _WHITE = "\t\n\v\f\r"  # controls that are white space
 _FILLERS = "\u115f\u1160\u3164\uffa0"  # Hangul fillers: letters by category, blank on screen
 
@@ -97,31 +115,39 @@ def _make_confusables() -> dict[int, str | None]:
 
 
 _CONFUSABLES = _make_confusables()
+_REPLACED_MAX = 8
+"""So many shapes are replaced one after the other; more of them in one pass, which is slow by the character."""
 _ASCII: dict[int, str | None] = dict.fromkeys((*range(32), 127, ord("'"))) | {
     ord(white): "\n" if white == "\n" else " " for white in _WHITE
 }
+_ASCII_TRANSLATED = re.compile(r"[\0-\t\v-\x1f\x7f']")
 _LEET = str.maketrans("0123456789@$!", "oizeasgtbgasi", "*")
 
-_RUN = re.compile(r"(?<![\w@$!*])(?:https?://\S+|[^\W\d_]*+[\d_@$!*][\w@$!*]*)", re.IGNORECASE)
+_MORE_THAN_LETTERS = re.compile(r"[\d_@$!*]")
+_RUN = re.compile(r"(?<![\w@$!*])(?:https?://\S+|[^\W\d_]*+[\d_@$!*][\w@$!*]*)")
 """A link, or a whole run that holds more than letters: one of letters alone is left as it is.  The look behind makes a
 search begin at the start of a run only, and the possessive part never goes back, so it stays linear."""
 _DIGITS = re.compile(r"\d+")
-_REPEATED = re.compile(r"([^\n])\1{2,}")
+_REPEATED = re.compile(r"([^\n])\1\1+")
 _TOKEN = re.compile(
-    rf"https?://\S{{1,{LINK_CHARACTERS_MAX}}}|(?<!\w)[@#]\w{{1,{TOKEN_CHARACTERS_MAX}}}"
+    rf"https?://\S{{1,{LINK_CHARACTERS_MAX}}}|[@#](?<!\w[@#])\w{{1,{TOKEN_CHARACTERS_MAX}}}"
     rf"|[^\W_]{{1,{TOKEN_CHARACTERS_MAX}}}|[\u2600-\u27bf\U0001f300-\U0001faff]"
 )
-_SENTENCE_END = re.compile(r"[.!?\u3002][\"')\]]?(?=\s|$)|\n")
+_SENTENCE_END = re.compile(r"[.!?\u3002\n](?:(?<=\n)|[\"')\]]?(?=\s|$))")
+"""It begins with one set of characters, which is what the search is fast at."""
+_LETTERS_SPACED = bytes([1] * SPACED_LETTERS_MIN)
 
 
 def normalise(text: str) -> Normalised:
     """Return the text as all rules see it; the steps are those above.  Total: any text gives some result."""
     text = text[:TEXT_CHARACTERS_MAX]
     if not text.isascii():
-        text = unicodedata.normalize("NFKD", _drop_unseen(text))[:TEXT_CHARACTERS_MAX]
-        text = _drop_unseen(text).translate(_CONFUSABLES).casefold()
-        text = unicodedata.normalize("NFKC", text).translate(_CONFUSABLES)
-    text = _RUN.sub(_fold_run, text.lower().translate(_ASCII))
+        text = _fold_shapes(text)
+    text = text.lower()
+    if text.isascii() or _ASCII_TRANSLATED.search(text):  # translating is fast for what is ASCII alone
+        text = text.translate(_ASCII)
+    if _MORE_THAN_LETTERS.search(text):
+        text = _RUN.sub(_fold_run, text)
     return Normalised(_REPEATED.sub(r"\1", text))
 
 
@@ -130,20 +156,7 @@ def tokens(text: Normalised) -> tuple[str, ...]:
 
     Single letters in a row, with whatever between them, are one word: "h i d d e n" and "h.i.d.d.e.n".
     """
-    found: list[str] = []
-    letters: list[str] = []
-    for match in _TOKEN.finditer(text):
-        if len(found) + len(letters) >= TOKENS_MAX:
-            break
-        token = match[0]
-        if len(token) == 1 and token.isalpha():
-            letters.append(token)
-            continue
-        if letters:
-            _put_letters(letters, found)
-        found.append(token)
-    _put_letters(letters, found)
-    return tuple(found)
+    return cut(text).tokens
 
 
 def sentences(text: Normalised) -> tuple[int, ...]:
@@ -152,33 +165,23 @@ def sentences(text: Normalised) -> tuple[int, ...]:
     A sentence ends at . ! ? before white space or the end, and at the end of a line.  Of one with more than TOKENS_MAX
     tokens so many count.
     """
-    ends = [match.start() for match in islice(_SENTENCE_END.finditer(text), SENTENCES_MAX + 1)]
-    if len(ends) > SENTENCES_MAX:
-        ends.pop()
-    else:
-        ends.append(len(text) + 1)
-    lengths = [0] * len(ends)
-    at = letters = 0
-    for match in _TOKEN.finditer(text):
-        start, stop = match.span()
-        if start >= ends[at]:
-            lengths[at] += _count_words(letters)
-            letters = 0
-            at = bisect_right(ends, start)
-            if at == len(ends):
-                break
-        if stop - start == 1 and text[start].isalpha():
-            letters += 1
-        else:
-            lengths[at] += _count_words(letters) + 1
-            letters = 0
-    if letters:
-        lengths[at] += _count_words(letters)
-    return tuple([min(length, TOKENS_MAX) for length in lengths if length])
+    return cut(text).lengths
+
+
+def cut(text: Normalised) -> Pieces:
+    """Return tokens and sentences of a text, from one scan."""
+    parts = _list_parts(text)
+    found = list(chain.from_iterable(parts))
+    if len(parts) > SENTENCES_MAX + 1:  # text after the last end that counts is a sentence unless it has an end itself
+        del parts[SENTENCES_MAX:]
+    if len(found) <= TOKENS_MAX and _LETTERS_SPACED not in bytes(map(len, found)):
+        return Pieces(tuple(found), tuple([len(part) for part in parts if part]))  # nothing to join, nothing to drop
+    lengths = [min(TOKENS_MAX, len(_join_letters(part, len(part)))) for part in parts if part]
+    return Pieces(tuple(_join_letters(found, TOKENS_MAX)), tuple(lengths))
 
 
 def is_link(token: str) -> bool:
-    return token.startswith(("http://", "https://"))
+    return token.startswith(_LINKS)
 
 
 def is_mention(token: str) -> bool:
@@ -189,25 +192,83 @@ def is_tag(token: str) -> bool:
     return token.startswith("#")
 
 
+def _fold_shapes(text: str) -> str:
+    """Return the text after steps 2 to 5, which a text of ASCII alone has no need of."""
+    seen = _drop_unseen(text)
+    apart = unicodedata.normalize("NFKD", seen)[:TEXT_CHARACTERS_MAX]
+    if apart != seen:
+        apart = _drop_unseen(apart)
+    text = _replace_lookalikes(apart).casefold()
+    return text if text.isascii() else _replace_lookalikes(unicodedata.normalize("NFKC", text))
+
+
 def _drop_unseen(text: str) -> str:
     """Remove what has no shape of its own; white space that is a control stays."""
-    category = unicodedata.category
-    return "".join(
-        [
-            character
-            for character in text
-            if character < "\x7f" or (category(character) not in _UNSEEN and character not in _FILLERS)
-        ]
-    )
+    unseen = frozenset([character for character in dict.fromkeys(text) if character > "~" and _is_unseen(character)])
+    return "".join([character for character in text if character not in unseen]) if unseen else text
+
+
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) in _UNSEEN or character in _FILLERS
+
+
+def _replace_lookalikes(text: str) -> str:
+    shapes = [shape for shape in map(ord, dict.fromkeys(text)) if shape in _CONFUSABLES]
+    if len(shapes) > _REPLACED_MAX:
+        return text.translate(_CONFUSABLES)
+    for shape in shapes:
+        text = text.replace(chr(shape), _CONFUSABLES[shape] or "")
+    return text
+
+
+def _list_parts(text: Normalised) -> list[list[str]]:
+    """Return the matches of _TOKEN between the ends of sentences, and all after the first SENTENCES_MAX + 1 as one."""
+    if "://" not in text:
+        return [_TOKEN.findall(part) for part in _SENTENCE_END.split(text, SENTENCES_MAX + 1)]
+    # A sentence may end inside a link, which is one token nevertheless.
+    ends = [match.start() for match in islice(_SENTENCE_END.finditer(text), SENTENCES_MAX + 1)]
+    parts: list[list[str]] = [[] for _ in range(len(ends) + 1)]
+    for match in _TOKEN.finditer(text):
+        parts[bisect_right(ends, match.start())].append(match[0])
+    return parts
+
+
+def _join_letters(found: Iterable[str], tokens_max: int) -> list[str]:
+    """Return the tokens with single letters in a row as one word, where they are enough.
+
+    Reading stops when there are `tokens_max` tokens and letters that wait to be joined.
+    """
+    joined: list[str] = []
+    letters: list[str] = []
+    for token in found:
+        if len(joined) + len(letters) >= tokens_max:
+            break
+        if len(token) == 1 and token.isalpha():
+            letters.append(token)
+            continue
+        if letters:
+            _put_letters(letters, joined)
+        joined.append(token)
+    _put_letters(letters, joined)
+    return joined
 
 
 def _fold_run(match: re.Match[str]) -> str:
     run = match[0]
-    if run.isalpha():
-        return run
-    if run.startswith(("http://", "https://")):
+    return _fold_again(run) if len(run) <= RUN_CHARACTERS_CACHED else _fold(run)
+
+
+def _fold(run: str) -> str:
+    if run.isdecimal():
+        return "0"
+    if run.startswith(_LINKS):
         return _DIGITS.sub("0", run)
     return "_".join([_fold_leet(part) for part in run.split("_")])
+
+
+@lru_cache(RUNS_CACHED)
+def _fold_again(run: str) -> str:
+    return _fold(run)
 
 
 def _fold_leet(run: str) -> str:
@@ -221,13 +282,6 @@ def _fold_leet(run: str) -> str:
         disguised = word.rstrip("0123456789@!*")
         word = disguised.translate(_LEET) + word[len(disguised) :]
     return before + _DIGITS.sub("0", word)
-
-
-def _count_words(letters: int) -> int:
-    """Return how many tokens so many single letters in a row are."""
-    if letters < SPACED_LETTERS_MIN:
-        return letters
-    return (letters + TOKEN_CHARACTERS_MAX - 1) // TOKEN_CHARACTERS_MAX
 
 
 def _put_letters(letters: list[str], found: list[str]) -> None:

@@ -5,14 +5,19 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ledger.archive.collection import ArchiveIncomplete
+from ledger.archive.layout import SegmentDamaged
+from ledger.archive.tally import ChainBroken
 from ledger.explanation import NotExplained
 from ledger.genesis import GenesisInvalid
 from ledger.primitives.ids import IdInvalid
-from ledger.proofs import ProofInvalid
+from ledger.proofs import ProofInvalid, ProofUnavailable
 from ledger.storage import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
+from node.archive_store import ArchiveUnreachable
+from node.archive_writer import ArchiveDiffers, BlocksMissing
 from node.block_fetch import ReplayDiffers
-from node.cli import explain, governance, nodes, operate, people, policy, verify
+from node.cli import archive, explain, governance, nodes, operate, people, policy, verify
 from node.cli.home import UsageError
 from node.cli.operate import NodeStopped
 from node.cli.output import Output
@@ -29,6 +34,7 @@ start here:
   atlas post "Hello" --as ada      sign and publish, and wait until it is final
   atlas proof evt1… -o hello.proof write a proof that anyone can check offline
   atlas verify hello.proof         check it against the genesis validators
+  atlas archive --help             keep cold epochs outside the node, and check them
 
 decide together:
   atlas governance --help          how a policy is changed, step by step
@@ -55,6 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     nodes.add_commands(commands, shared)
     people.add_commands(commands, shared)
     verify.add_commands(commands, shared)
+    archive.add_commands(commands, shared)
     policy.add_commands(commands, shared)
     governance.add_commands(commands, shared)
     explain.add_commands(commands, shared)
@@ -79,13 +86,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.error(str(error))
         return 2
     except (
+        ArchiveDiffers,
+        ArchiveIncomplete,
+        ArchiveUnreachable,
+        BlocksMissing,
+        ChainBroken,
         DryRunFailed,
         NodeUnreachable,
         NotExplained,
         ProofInvalid,
+        ProofUnavailable,
         NodeStopped,
         ReplayDiffers,
         ReplayFailed,
+        SegmentDamaged,
         StoreDamaged,
         StoreLocked,
         VoteLogCorrupt,

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from ledger.certified import decode_kind
-from ledger.genesis import Genesis, decode_genesis_file
+from ledger.genesis import Genesis, compute_chain_id, decode_genesis_file
 from ledger.primitives.fixed_point import format_decimal_short
 from ledger.primitives.ids import IdKind, encode_id
 from ledger.proofs import Proven, verify_event_proof
@@ -18,10 +18,10 @@ from ledger.state_proofs import KIND, ProvenState, find_balance, verify_state_pr
 from ledger.store import Store
 from ledger.tokens import FLX, TOKENS
 from node.api_client import ApiClient
+from node.certificates import make_certificate_verifier
 from node.cli.home import UsageError, find_home
 from node.cli.output import Output, outcome
 from node.config import load_config
-from node.eras import make_certificate_verifier
 from node.modules import make_registry
 from node.replay import replay_chain
 
@@ -69,11 +69,12 @@ def run_verify(given: argparse.Namespace, output: Output) -> int:
 
 
 def _verify_proof(given: argparse.Namespace, output: Output) -> int:
-    genesis = _read_genesis(given, None)
+    genesis = read_genesis(given, None)
     data: bytes = given.what.read_bytes()
+    verify_certificate = make_certificate_verifier(compute_chain_id(genesis))
     if decode_kind(data) == KIND:
-        return _show_state(verify_state_proof(data, genesis, make_certificate_verifier(genesis)), output)
-    return _show_event(verify_event_proof(data, genesis, make_certificate_verifier(genesis)), output)
+        return _show_state(verify_state_proof(data, genesis, verify_certificate), output)
+    return _show_event(verify_event_proof(data, genesis, verify_certificate), output)
 
 
 def _show_event(proven: Proven, output: Output) -> int:
@@ -122,10 +123,8 @@ def _show_state(proven: ProvenState, output: Output) -> int:
 
 
 def _verify_chain(given: argparse.Namespace, output: Output) -> int:
-    ledger = next((path for path in (given.what / "data" / "ledger", given.what / "ledger") if path.is_dir()), None)
-    if ledger is None:
-        raise UsageError(f"{given.what}: no ledger below it; expected data/ledger or ledger")
-    genesis = _read_genesis(given, _find_own_genesis(given.what))
+    ledger = find_ledger(given.what)
+    genesis = read_genesis(given, _find_own_genesis(given.what))
     store = Store(ledger)
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"))
     try:
@@ -153,6 +152,14 @@ def _verify_chain(given: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def find_ledger(folder: Path) -> Path:
+    """Return the store below a node's folder or its data.  Raises UsageError."""
+    ledger = next((path for path in (folder / "data" / "ledger", folder / "ledger") if path.is_dir()), None)
+    if ledger is None:
+        raise UsageError(f"{folder}: no ledger below it; expected data/ledger or ledger")
+    return ledger
+
+
 def _find_own_genesis(folder: Path) -> Path | None:
     """Return the genesis that a node's folder names, if it has a configuration."""
     path = folder / "node.toml"
@@ -166,7 +173,8 @@ def _tell_certified(height: int, validators: Validators) -> str:
     return f"[dim]certified at height {height} by a quorum of the {name}[/dim]"
 
 
-def _read_genesis(given: argparse.Namespace, near: Path | None) -> Genesis:
+def read_genesis(given: argparse.Namespace, near: Path | None) -> Genesis:
+    """Return the genesis that was named, that lies near, or that the home has.  Raises UsageError, GenesisInvalid."""
     path: Path | None = given.genesis
     if path is None and near is not None and near.exists():
         path = near

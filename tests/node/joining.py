@@ -1,12 +1,14 @@
 """A node that begins from a snapshot, with sources that a test scripts; no network, real stores."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import trio
 import trio.lowlevel
 
 from ledger.chain import Chain
+from ledger.events import SignedEvent
 from ledger.primitives.signing import SigningKey
 from node.block_fetch import SourceFault, answer_range
 from node.block_sync import BlockSync
@@ -44,11 +46,23 @@ _ANSWERS: Mapping[str, Callable[[Chain, bytes], bytes]] = {
 
 
 def make_source(folder: Path, beats: int) -> ChangingWorld:
-    """Return a chain of so many beats, with a certified post after each, whose set changes three times."""
+    """Return a chain of so many beats, with a certified post after each, whose set changes three times.
+
+    Early and again at the end there are events that are skipped: wrongly signed, without the nonce before, and twice.
+    """
     world = ChangingWorld(folder, SETS)
+    skipped: list[SignedEvent] = []
     for number in range(beats):
         world.beat()
-        world.do(world.ada, PostPublished, text=f"Post {number}.", tags=("sun",))
+        post = world.sign(world.ada, PostPublished, text=f"Post {number}.", tags=("sun",))
+        if number == 1:
+            early = world.sign(world.ben, PostPublished, text="Too early.", tags=(), nonce=1_000, expiry_beats=40)
+            forged = replace(
+                world.sign(world.ben, PostPublished, text="Not mine.", tags=(), nonce=1), signature=bytes(64)
+            )
+            skipped = [early, forged, post]
+        again = skipped if number in (1, beats - 1) else []
+        world.execute(post, *again)
         world.chain.write_certificate(world.chain.head.height, world.certify(world.chain.head.height))
     return world
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -13,10 +13,12 @@ from ledger import keyspace
 from ledger.block import decode_header, encode_header
 from ledger.chain import Chain
 from ledger.history import Gap, read_history
+from ledger.primitives.encoding import decode_plain, encode_plain
 from ledger.primitives.records import decode_record, encode_record
-from ledger.snapshots import Item, Page
+from ledger.snapshots import Page, SnapshotInvalid
 from ledger.staging import Staging
 from node import block_sync, replay
+from node.block_fetch import BlockRange
 from node.history_fill import HISTORY_REQUEST, Contents
 from node.snapshot_fetch import (
     HEADERS_REQUEST,
@@ -94,7 +96,7 @@ async def test_what_was_skipped_is_filled_until_both_stores_are_equal(
 
     assert read_rows(node.chain) == read_rows(source.chain)
     replayed = replay.replay_chain(world.store, node.chain.genesis, node.chain.registry)
-    assert (replayed.height, replayed.payloads_missing) == (HEIGHT, 0)
+    assert (replayed.height, replayed.header_hash) == (HEIGHT, source.chain.head.hash)
 
 
 async def test_who_began_from_a_snapshot_executes_further_and_opens_again(
@@ -158,8 +160,11 @@ def lying(source: ChangingWorld, kind: str, shape: type[Any], change: Change) ->
 
 
 def _edit_header(headers: Headers, **fields: Any) -> Headers:
-    edited = encode_header(replace(decode_header(headers.headers[-1]), **fields))
-    return replace(headers, headers=(*headers.headers[:-1], edited))
+    return replace(headers, headers=(*headers.headers[:-1], _forge(headers.headers[-1], **fields)))
+
+
+def _forge(header: bytes, **fields: Any) -> bytes:
+    return encode_header(replace(decode_header(header), **fields))
 
 
 def _edit_pages(answer: PagesAnswer, edit: Callable[[Page], Page | None]) -> PagesAnswer:
@@ -167,8 +172,9 @@ def _edit_pages(answer: PagesAnswer, edit: Callable[[Page], Page | None]) -> Pag
     return replace(answer, pages=tuple(pages))
 
 
-def _edit_first(page: Page, edit: Callable[[Item], tuple[Item, ...]]) -> Page:
-    return replace(page, items=(*edit(page.items[0]), *page.items[1:]))
+def _edit_first(page: Page, edit: Callable[[bytes, bytes], list[bytes]]) -> Page:
+    key, value, *others = cast("list[bytes]", decode_plain(page.items))
+    return replace(page, items=encode_plain([*edit(key, value), *others]))
 
 
 TRICKS: dict[str, tuple[str, type[Any], Change]] = {
@@ -176,6 +182,10 @@ TRICKS: dict[str, tuple[str, type[Any], Change]] = {
     "an older state": (HEADERS_REQUEST, Headers, lambda found: _edit_header(found, state_height=0)),
     "a false height": (HEADERS_REQUEST, Headers, lambda found: _edit_header(found, height=10**6)),
     "a header left out": (HEADERS_REQUEST, Headers, lambda found: replace(found, headers=found.headers[1:])),
+    "a forged header below the last": (
+        HEADERS_REQUEST, Headers,
+        lambda found: replace(found, headers=(_forge(found.headers[0], state_root=bytes(32)), *found.headers[1:])),
+    ),
     "no certificate": (HEADERS_REQUEST, Headers, lambda found: replace(found, certificates=found.certificates[:-1])),
     "a forged certificate": (
         HEADERS_REQUEST, Headers,
@@ -216,16 +226,27 @@ TRICKS: dict[str, tuple[str, type[Any], Change]] = {
     "another value": (
         PAGES_REQUEST, PagesAnswer,
         lambda found: _edit_pages(
-            found, lambda page: _edit_first(page, lambda item: (replace(item, value=item.value + b"\0"),))
+            found, lambda page: _edit_first(page, lambda key, value: [key, value + b"\0"])
         ),
     ),
     "a key left out": (
         PAGES_REQUEST, PagesAnswer,
-        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda item: ())),
+        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda key, value: [])),
     ),
     "a key twice": (
         PAGES_REQUEST, PagesAnswer,
-        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda item: (item, item))),
+        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda key, value: [key, value, key, value])),
+    ),
+    "a key without a value": (
+        PAGES_REQUEST, PagesAnswer,
+        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda key, value: [key])),
+    ),
+    "a number for a key": (
+        PAGES_REQUEST, PagesAnswer,
+        lambda found: _edit_pages(found, lambda page: replace(page, items=encode_plain([1, 2]))),
+    ),
+    "what is no list": (
+        PAGES_REQUEST, PagesAnswer, lambda found: _edit_pages(found, lambda page: replace(page, items=b"\xc1")),
     ),
     "a page left out": (PAGES_REQUEST, PagesAnswer, lambda found: _edit_pages(found, lambda page: None)),
     "no progress": (PAGES_REQUEST, PagesAnswer, lambda found: replace(found, following=0, pages=())),
@@ -288,6 +309,23 @@ async def test_a_lie_about_history_is_found_out(world: ChangingWorld, source: Ch
     await node.fill_history()
 
     assert LIAR in node.blamed
+    assert read_rows(node.chain) == read_rows(source.chain)
+
+
+async def test_more_history_than_was_asked_for_is_left(world: ChangingWorld, source: ChangingWorld) -> None:
+    right = honest(source)
+
+    async def generous(kind: str, body: bytes) -> bytes:
+        if kind == HISTORY_REQUEST:
+            body = encode_record(replace(decode_record(BlockRange, body), last=HEIGHT))
+        return await right(kind, body)
+
+    node = Joining(world, {HONEST: generous})
+    await node.run_until_idle(HEIGHT)
+
+    await node.fill_history()
+
+    assert node.blamed == []
     assert read_rows(node.chain) == read_rows(source.chain)
 
 
@@ -382,24 +420,45 @@ async def test_what_was_fetched_before_a_stop_is_not_fetched_again(
     again.close()
 
 
+async def stage(world: ChangingWorld, source: ChangingWorld) -> None:
+    """Fetch a snapshot, and stop before it is installed."""
+
+    class Stopped(Exception):
+        pass
+
+    async def stop() -> None:
+        raise Stopped
+
+    node = Joining(world, {HONEST: honest(source)})
+    node.snapshots._pause = stop  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(BaseExceptionGroup):
+        await node.run_until_idle(HEIGHT)
+
+
+async def test_pages_that_do_not_have_the_digest_of_the_header_change_nothing(
+    world: ChangingWorld, source: ChangingWorld
+) -> None:
+    """Root and digest are two commitments of one header; that they differ would be a fault of those who signed it."""
+    await stage(world, source)
+    key = keyspace.staged(keyspace.header(SNAPSHOT))
+    world.store.write([(key, _forge(world.store.get(key) or b"", state_digest=bytes(32)))], [])
+    before = world.chain.head
+
+    with pytest.raises(SnapshotInvalid, match="state digest"):
+        world.chain.install_snapshot()
+
+    assert world.chain.head == before
+    assert Chain(world.store, world.chain.genesis, world.chain.registry).head == before
+
+
 async def test_an_installation_that_is_cut_off_anywhere_is_finished_at_the_next_start(
     world: ChangingWorld, source: ChangingWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever of the unsynced writes is lost: the store opens with the old state as a whole, or the new one."""
 
-    class Stopped(Exception):
-        pass
-
     monkeypatch.setattr("ledger.staging.KEYS_AT_ONCE", 16)
 
-    node = Joining(world, {HONEST: honest(source)})
-
-    async def stop() -> None:
-        raise Stopped
-
-    node.snapshots._pause = stop  # pyright: ignore[reportPrivateUsage]
-    with pytest.raises(BaseExceptionGroup):
-        await node.run_until_idle(HEIGHT)
+    await stage(world, source)
     rows = dict(world.store.iterate(b"", b"\xff"))
     heights: list[int] = []
     for point in range(1_000):

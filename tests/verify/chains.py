@@ -6,11 +6,11 @@ from atlas_verify.canonical import Invalid
 from atlas_verify.chain import read_genesis
 from atlas_verify.documents import verify
 from ledger.certified import ProofInvalid, decode_kind
-from ledger.genesis import Genesis, encode_genesis_file
+from ledger.genesis import Genesis, compute_chain_id, encode_genesis_file
 from ledger.primitives.signing import SigningKey
 from ledger.proofs import Proven, make_event_proof, verify_event_proof
 from ledger.state_proofs import ProvenState, make_state_proof, verify_state_proof
-from node.eras import make_certificate_verifier
+from node.certificates import make_certificate_verifier
 from social.posts import PostPublished
 from tests.ledger.changing_sets import JOINER, ChangingWorld
 from tests.ledger.world import VALIDATORS, id_of
@@ -47,7 +47,7 @@ class BothVerifiers:
 
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
-        self._verify_certificate = make_certificate_verifier(genesis)
+        self._verify_certificate = make_certificate_verifier(compute_chain_id(genesis))
         self._foreign = read_genesis(encode_genesis_file(genesis))
 
     def verify(self, proof: bytes) -> tuple[Proven, dict[str, object]]:
