@@ -10,11 +10,11 @@ from ledger.archive.layout import Summary
 from ledger.archive.tally import Tally, list_edge
 from ledger.archive.writing import SegmentWriter
 from ledger.block import Header, compute_header_hash, decode_header
+from ledger.certified import VerifyCertificate
 from ledger.chain import FORMAT
 from ledger.head import decode_head
 from ledger.history import read_history
 from ledger.primitives.encoding import EncodingError
-from ledger.proofs import VerifyCertificate
 from ledger.reading import Snapshot
 from ledger.service import read_era, read_validators_at
 from ledger.storage import StoreDamaged

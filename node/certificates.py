@@ -2,8 +2,8 @@
 
 from consensus.messages import Certificate
 from consensus.quorum import verify_certificate
+from ledger.certified import VerifyCertificate
 from ledger.primitives.records import decode_record
-from ledger.proofs import VerifyCertificate
 from ledger.service import Validators
 from node.eras import make_parameters
 

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
+    "atlas_verify": ROOT / "atlas_verify",
     "client_api": ROOT / "client-api" / "client_api",
     "consensus": ROOT / "consensus",
     "guards": ROOT / "guards",
@@ -25,7 +26,7 @@ HOMES = {
     "blake3": {"ledger/primitives/lthash.py"},
     "cryptography": {"node/pqc.py"},
     "numpy": {"ledger/primitives/lthash.py"},
-    "nacl": {"node/keystore.py"},
+    "nacl": {"node/keystore.py", "atlas_verify/hashes.py"},
     "zstandard": {"ledger/archive/compression.py"},
     "fsspec": {"node/archive_store.py"},
     # The loader is a client of the API, not a part of the server.

@@ -44,7 +44,7 @@ OWNERS = {
     "msgpack": ("ledger/primitives/encoding.py",),
     "nacl": ("ledger/primitives/keys.py", "ledger/primitives/sealing.py"),
     "numpy": ("ledger/primitives/lthash.py",),
-    "orjson": ("ledger/genesis.py", "ledger/proofs.py"),  # file formats; what is hashed is msgpack
+    "orjson": ("ledger/genesis.py", "ledger/certified.py"),  # file formats; what is hashed is msgpack
     "pqcrypto": ("ledger/primitives/keys.py",),
     "unicodedata": ("ledger/primitives/text.py",),
     "zstandard": ("ledger/archive/compression.py",),  # of files; what is hashed is what they unpack to

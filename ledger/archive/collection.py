@@ -8,9 +8,9 @@ from ledger.archive.blocks import ArchivedBlock
 from ledger.archive.layout import SegmentDamaged
 from ledger.archive.segment import Segment
 from ledger.block import StoredEvent
+from ledger.certified import VerifyCertificate
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record, encode_record
-from ledger.proofs import VerifyCertificate
 from ledger.receipts import SKIPPED, Receipt, decode_receipt
 from ledger.service import Validators
 

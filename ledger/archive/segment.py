@@ -27,9 +27,9 @@ from ledger.archive.layout import (
 )
 from ledger.archive.tally import ChainBroken, Tally, hash_ids, list_edge, open_edge
 from ledger.block import compute_header_hash
+from ledger.certified import VerifyCertificate
 from ledger.primitives import merkle
 from ledger.primitives.encoding import EncodingError
-from ledger.proofs import VerifyCertificate
 from ledger.service import Validators
 
 ReadAt: TypeAlias = Callable[[int, int], bytes]

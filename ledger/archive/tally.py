@@ -17,11 +17,11 @@ from ledger.archive.layout import (
     Summary,
 )
 from ledger.block import Header, StoredEvent, compute_event_leaf, compute_header_hash, decode_header
+from ledger.certified import VerifyCertificate
 from ledger.genesis import compute_validators_hash
 from ledger.primitives import merkle
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
-from ledger.proofs import VerifyCertificate
 from ledger.receipts import decode_receipt
 from ledger.service import Validators
 

@@ -4,13 +4,19 @@ import argparse
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from ledger.certified import decode_kind
 from ledger.genesis import Genesis, compute_chain_id, decode_genesis_file
+from ledger.primitives.fixed_point import format_decimal_short
 from ledger.primitives.ids import IdKind, encode_id
 from ledger.proofs import Proven, verify_event_proof
+from ledger.service import Validators
+from ledger.state_proofs import KIND, ProvenState, find_balance, verify_state_proof
 from ledger.store import Store
+from ledger.tokens import FLX, TOKENS
 from node.api_client import ApiClient
 from node.certificates import make_certificate_verifier
 from node.cli.home import UsageError, find_home
@@ -25,10 +31,14 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     home = argparse.ArgumentParser(add_help=False, parents=[shared])
     home.add_argument("--home", help="folder with client.json and genesis (default: build/devnet or ~/.atlas)")
     home.add_argument("--url", help="the node's API (default: from client.json)")
-    text = "Write a proof of one event that anyone can check offline."
+    text = "Write a proof of one event, or of one fact of the state, that anyone can check offline."
     proof = commands.add_parser("proof", help=text, description=text, parents=[home])
-    proof.add_argument("event", help="evt1…")
-    proof.add_argument("-o", "--output", type=Path, help="the file to write (default: EVENT.proof)")
+    what = proof.add_mutually_exclusive_group(required=True)
+    what.add_argument("event", nargs="?", help="evt1…")
+    what.add_argument("--balance", metavar="ACCOUNT", help="what an account (acct1… or a handle) held")
+    what.add_argument("--state", metavar="FACT", help="validators, account:ACCOUNT, handle:NAME, or a state key as hex")
+    proof.add_argument("--token", choices=TOKENS, default=FLX, help="of --balance (default: FLX)")
+    proof.add_argument("-o", "--output", type=Path, help="the file to write (default: EVENT.proof or state.proof)")
     proof.set_defaults(run=run_proof)
     text = "Check a proof file, or replay a stopped node's whole chain from genesis."
     verify = commands.add_parser("verify", help=text, description=text, parents=[home])
@@ -39,8 +49,12 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
 
 def run_proof(given: argparse.Namespace, output: Output) -> int:
     client = ApiClient(find_home(given.home, given.url).url)
-    data = client.get_bytes(f"/ledger/events/{given.event}/proof")
-    path: Path = given.output or Path(f"{given.event}.proof")
+    path: Path = given.output or Path(f"{given.event or 'state'}.proof")
+    if given.event is not None:
+        data = client.get_bytes(f"/ledger/events/{given.event}/proof")
+    else:
+        fact = given.state or f"balance:{given.token}:{given.balance}"
+        data = client.get_bytes(f"/ledger/state/{quote(fact, safe='')}/proof")
     path.write_bytes(data)
     if not output.document({"file": str(path), "bytes": len(data)}):
         output.line(f"[green]written[/green] {path} ({len(data)} bytes); check it with `atlas verify {path}`")
@@ -56,7 +70,14 @@ def run_verify(given: argparse.Namespace, output: Output) -> int:
 
 def _verify_proof(given: argparse.Namespace, output: Output) -> int:
     genesis = read_genesis(given, None)
-    proven = verify_event_proof(given.what.read_bytes(), genesis, make_certificate_verifier(compute_chain_id(genesis)))
+    data: bytes = given.what.read_bytes()
+    verify_certificate = make_certificate_verifier(compute_chain_id(genesis))
+    if decode_kind(data) == KIND:
+        return _show_state(verify_state_proof(data, genesis, verify_certificate), output)
+    return _show_event(verify_event_proof(data, genesis, verify_certificate), output)
+
+
+def _show_event(proven: Proven, output: Output) -> int:
     receipt = proven.receipt
     event_id = encode_id(IdKind.EVENT, proven.event_id)
     found = {
@@ -73,7 +94,31 @@ def _verify_proof(given: argparse.Namespace, output: Output) -> int:
         output.line(
             f"{receipt.event_type} at height {receipt.height}: {outcome(receipt.outcome)}. {receipt.explanation}"
         )
-        output.line(f"[dim]certified at height {proven.header.height} by a quorum of the {_name_set(proven)}[/dim]")
+        output.line(_tell_certified(proven.header.height, proven.validators))
+    return 0
+
+
+def _show_state(proven: ProvenState, output: Output) -> int:
+    value = None if proven.value is None else proven.value.hex()
+    balance = find_balance(proven.key, proven.value)
+    found: dict[str, Any] = {
+        "valid": True,
+        "kind": KIND,
+        "key": proven.key.hex(),
+        "value": value,
+        "state_height": proven.header.state_height,
+        "certified_height": proven.header.height,
+    }
+    if balance is not None:
+        account = encode_id(IdKind.ACCOUNT, balance.account)
+        found |= {"account": account, "token": balance.token, "balance": format_decimal_short(balance.atoms)}
+    if not output.document(found):
+        output.line(f"[bold green]valid[/bold green] after height {proven.header.state_height}")
+        if balance is not None:
+            output.line(f"{found['account']} held {found['balance']} {balance.token}")
+        else:
+            output.line(f"state key {found['key']}: " + (value if value is not None else "no value"))
+        output.line(_tell_certified(proven.header.height, proven.validators))
     return 0
 
 
@@ -121,10 +166,11 @@ def _find_own_genesis(folder: Path) -> Path | None:
     return load_config(path).genesis_file if path.exists() else None
 
 
-def _name_set(proven: Proven) -> str:
-    if proven.validators.era == 0:
-        return "genesis validators"
-    return f"validator set of era {proven.validators.era}, which follows from the genesis'"
+def _tell_certified(height: int, validators: Validators) -> str:
+    name = f"validator set of era {validators.era}, which follows from the genesis'"
+    if validators.era == 0:
+        name = "genesis validators"
+    return f"[dim]certified at height {height} by a quorum of the {name}[/dim]"
 
 
 def read_genesis(given: argparse.Namespace, near: Path | None) -> Genesis:

@@ -7,9 +7,9 @@ from ledger.archive.collection import Archive
 from ledger.archive.segment import FrameCache, Segment
 from ledger.archive.writing import SegmentWriter
 from ledger.block import Header, compute_header_hash, encode_header
+from ledger.certified import VerifyCertificate
 from ledger.chain import compute_genesis_block
 from ledger.events import SignedEvent
-from ledger.proofs import VerifyCertificate
 from ledger.service import Validators
 from ledger.tokens import FLX
 from ledger.transfers import TokensTransferred
