@@ -166,12 +166,12 @@ class _Watch:
         self._state_digest = b""
 
     async def follow(self, running: Running, stop: trio.Event) -> None:
-        """Show progress until `stop`, or until it has caught up when that is all that was asked."""
+        """Show progress until `stop`; with `once`, until it is where its peers were when it met them."""
         columns = (
             TextColumn("[cyan]{task.description}[/cyan]"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"),
             TextColumn("[green]{task.fields[rate]}[/green]"), TimeElapsedColumn(), TimeRemainingColumn(),
         )  # fmt: skip
-        began_ms, target_before = monotonic_ms(), 0
+        began_ms, goal = monotonic_ms(), 0
         with Progress(*columns, console=self._output.errors, disable=self._output.as_json, transient=True) as bar:
             task = bar.add_task("connecting", total=None, rate="")
             while not stop.is_set():
@@ -181,9 +181,9 @@ class _Watch:
                 if not status.peers and self._caught_up is None and monotonic_ms() - began_ms > CONNECT_S * 1000:
                     self._is_alone = True
                     return
-                if target_before and status.height >= target_before and self._caught_up is None:
-                    self._caught_up = here  # where its peers were a moment ago
-                target_before = target
+                goal = goal or target
+                if goal and status.height >= goal and self._caught_up is None:
+                    self._caught_up = here
                 if self._caught_up is not None and self._once and not status.history_missing:
                     return
                 bar.update(

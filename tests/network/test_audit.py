@@ -67,6 +67,9 @@ def test_an_auditor_joins_is_killed_and_ends_with_the_same_chain(devnet: Devnet,
         auditor = ApiClient(orjson.loads(client_file.read_bytes())["url"])
         there = client.get("/ledger/head")["header"]["height"]
         wait_until(lambda: auditor.get("/ledger/head")["header"]["height"] > there, 30, "it follows")
+        wait_until(lambda: auditor.get("/node/status")["peers"], 30, "it knows where its peers are")
+        seen = max(peer["height"] for peer in auditor.get("/node/status")["peers"])
+        wait_until(lambda: auditor.get("/ledger/head")["header"]["height"] > seen + 2, 30, "it goes on following")
         assert auditor.get(f"/ledger/blocks/{there}")["block"] == read_header_hash(devnet.gateway, there)
         assert auditor.get("/node/status")["role"] == "auditor"
         with pytest.raises(ApiProblem, match="only checks"):
