@@ -68,6 +68,7 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
             ("height", f"{status['height']} (certified {status['certified_height']})"),
             ("consensus", _describe_consensus(status)),
             ("waiting events", status["mempool_events"]),
+            *_describe_history(status),
         ]
     )
     alert = status["alert"]
@@ -86,6 +87,12 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
     ]
     output.table("peers", ("key", "role", "address", "height", "rtt ms"), rows)
     return 0
+
+
+def _describe_history(status: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return a line about older blocks that a node which began from a snapshot still lacks; none when it has all."""
+    missing = status["history_missing"]
+    return [("history", f"[yellow]{missing} older blocks are being fetched[/yellow]")] if missing else []
 
 
 def _describe_consensus(status: dict[str, Any]) -> str:
