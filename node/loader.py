@@ -68,6 +68,10 @@ class Tally:
             if outcome != "applied":
                 self._refuse(next(each["code"] for each in result["receipt"]["verdicts"] if not each["allowed"]))
         else:
+            if result["verdict"] is None:
+                raise LoadFailed(
+                    f"event {result['event_id']} was accepted, and is not final yet; refused: {self.refusals}"
+                )
             self.outcomes[result["status"]] = self.outcomes.get(result["status"], 0) + 1
             self._refuse(result["verdict"]["code"])
 
@@ -123,7 +127,7 @@ class Loader:
         self._authors = authors
         self._random = random.Random(seed)
         self._progress = progress
-        self._reference = Reference(0, b"", 0)
+        self._references: dict[str, Reference] = {}  # the head of each node: another may not have that block yet
 
     async def run(
         self, posts: Sequence[SourcePost], likes: int, follows: int, replies: int, *, founded: bool = False
@@ -214,16 +218,15 @@ class Loader:
     ) -> None:
         url = self._urls[number % len(self._urls)]
         for start in range(0, len(queue), BATCH_EVENTS):
-            events = [self._make(*action) for action in queue[start : start + BATCH_EVENTS]]
+            events = [self._make(url, *action) for action in queue[start : start + BATCH_EVENTS]]
             answer = await submit(session, url, events)
             for result in answer["results"]:
                 self.tally.count(result)
                 self.on_result(result)
-            anchor = answer["ledger"]
-            self._reference = Reference(anchor["height"], bytes.fromhex(anchor["header_hash"]), anchor["beat"])
+            self._remember_head(url, answer["ledger"])
             self._progress(len(events))
 
-    def _make(self, author: Author, name: str, body: Any, text: str | None) -> SignedEvent:
+    def _make(self, url: str, author: Author, name: str, body: Any, text: str | None) -> SignedEvent:
         payload = None if text is None else Payload(self._random.randbytes(16), text)
         if payload is not None:
             if name == "content.PostPublished":
@@ -236,16 +239,24 @@ class Loader:
         assert kind is not None
         author.nonce += 1
         event = make_event(
-            kind, body, author=author.account, key=author.key.public, nonce=author.nonce, reference=self._reference
+            kind,
+            body,
+            author=author.account,
+            key=author.key.public,
+            nonce=author.nonce,
+            reference=self._references[url],
         )
         if name == "content.PostPublished":
             self.posts.append(compute_event_id(event))
         return sign_event(author.key, self._chain_id, event, payload)
 
     async def _refresh(self, session: aiohttp.ClientSession) -> None:
-        async with session.get(f"{self._urls[0]}/api/v1/ledger/head") as response:
-            anchor = (await response.json())["ledger"]
-        self._reference = Reference(anchor["height"], bytes.fromhex(anchor["header_hash"]), anchor["beat"])
+        for url in self._urls:
+            async with session.get(f"{url}/api/v1/ledger/head") as response:
+                self._remember_head(url, (await response.json())["ledger"])
+
+    def _remember_head(self, url: str, anchor: dict[str, Any]) -> None:
+        self._references[url] = Reference(anchor["height"], bytes.fromhex(anchor["header_hash"]), anchor["beat"])
 
 
 def to_submission(events: Sequence[SignedEvent]) -> bytes:
