@@ -11,8 +11,9 @@ from ledger.primitives.ids import IdInvalid
 from ledger.proofs import ProofInvalid
 from ledger.storage import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
+from node.backup import BackupFailed
 from node.block_fetch import ReplayDiffers
-from node.cli import explain, governance, nodes, operate, people, policy, verify
+from node.cli import backup, explain, governance, nodes, operate, people, policy, verify
 from node.cli.home import UsageError
 from node.cli.operate import NodeStopped
 from node.cli.output import Output
@@ -34,6 +35,10 @@ decide together:
   atlas governance --help          how a policy is changed, step by step
   atlas governance list            what is voted on
 
+keep a node safe:
+  atlas backup FOLDER -o FILE      all of a stopped node in one file
+  atlas restore FILE FOLDER        put it back; read what it says about votes and keys
+
 Every command takes --json for programs and --help for its own options.
 """
 
@@ -52,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     operate.add_commands(commands, shared)
+    backup.add_commands(commands, shared)
     nodes.add_commands(commands, shared)
     people.add_commands(commands, shared)
     verify.add_commands(commands, shared)
@@ -79,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.error(str(error))
         return 2
     except (
+        BackupFailed,
         DryRunFailed,
         NodeUnreachable,
         NotExplained,
