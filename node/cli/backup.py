@@ -1,6 +1,7 @@
-"""Commands that keep a node's data safe: backup, restore."""
+"""Commands that keep a node's data safe: backup, restore, doctor."""
 
 import argparse
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from node.backup import BackupFailed, Manifest, restore_backup, write_backup
 from node.cli.home import UsageError
 from node.cli.output import Output, plain
 from node.config import VALIDATOR
+from node.doctor import OK, PROBLEM, WARNING, Finding, examine
 
 ONE_MACHINE = (
     "Never run the same key on two machines: make sure that the old node is stopped for good before you start this one."
@@ -24,6 +26,8 @@ TRUSTED = (
 )
 WITHOUT_KEYS = "There is no key in this backup: put the keystore into data/keys before you start the node."
 HOLDS_KEYS = "It holds the node's keys, encrypted under their passphrase: keep it as you keep them."
+
+LEVEL_STYLE = {OK: "green", WARNING: "yellow", PROBLEM: "bold red"}
 
 
 def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
@@ -46,6 +50,15 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
         help="the node has not run since the backup was made, so that none of its votes is missing in it",
     )
     command.set_defaults(run=run_restore)
+    text = "Check a node: configuration, key, disk, ports, clock, software, ledger and votes; changes nothing."
+    command = commands.add_parser(
+        "doctor",
+        help=text,
+        description=f"{text} Exit code 1 when there is a problem; a warning alone gives 0.",
+        parents=[shared],
+    )
+    command.add_argument("folder", type=Path, help="the node's folder, with node.toml")
+    command.set_defaults(run=run_doctor)
 
 
 def run_backup(given: argparse.Namespace, output: Output) -> int:
@@ -82,6 +95,23 @@ def run_restore(given: argparse.Namespace, output: Output) -> int:
             output.line(f"[bold yellow]warning:[/bold yellow] {warning}")
         output.line(f"[dim]look it over with `atlas doctor {plain(given.folder)}`, then `atlas run` it[/dim]")
     return 0
+
+
+def run_doctor(given: argparse.Namespace, output: Output) -> int:
+    findings: list[Finding] = []
+    for finding in examine(given.folder):
+        findings.append(finding)
+        if not output.as_json:
+            style = LEVEL_STYLE[finding.level]
+            output.line(f"[{style}]{finding.level:<7}[/{style}]  {finding.check:<12}  {plain(finding.found)}")
+            if finding.remedy:
+                output.line(f"{'':<23}[dim]remedy: {plain(finding.remedy)}[/dim]")
+    problems = sum(finding.level == PROBLEM for finding in findings)
+    warnings = sum(finding.level == WARNING for finding in findings)
+    if not output.document({"healthy": not problems, "findings": [asdict(finding) for finding in findings]}):
+        style = LEVEL_STYLE[PROBLEM if problems else WARNING if warnings else OK]
+        output.line(f"[{style}]problems: {problems}, warnings: {warnings}[/{style}]")
+    return 1 if problems else 0
 
 
 def _describe(manifest: Manifest) -> dict[str, object]:

@@ -36,6 +36,7 @@ decide together:
   atlas governance list            what is voted on
 
 keep a node safe:
+  atlas doctor FOLDER              what is wrong with a node, and what to do; changes nothing
   atlas backup FOLDER -o FILE      all of a stopped node in one file
   atlas restore FILE FOLDER        put it back; read what it says about votes and keys
 
