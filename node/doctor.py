@@ -241,7 +241,9 @@ def _check_ledger(subject: Subject) -> Iterator[Finding]:
 
 def _check_store(config: Config, genesis: Genesis, shadow: Path) -> Iterator[Finding]:
     ledger = config.data_folder / "ledger"
-    again = f"move {ledger} away, and nothing else, and start the node: it fetches the chain again; or restore a backup"
+    again = f"move {ledger} away and start the node: it fetches the chain again"
+    if config.node.role == VALIDATOR:  # its votes may be of a later era than a chain that begins anew, and are refused
+        again = f"restore the node from a backup; in era 0: {again}; never remove votes.log"
 
     def name(error: object) -> str:
         return str(error).replace(str(shadow), str(ledger))
