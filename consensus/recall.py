@@ -7,7 +7,8 @@ itself included.
 
 When one of them shows a message of this replica that its log lacks, it abstains until its stable checkpoint is two
 windows above what was stable then: whatever it may have said is below.  Then it asks again.  Beside another instance
-that votes it so abstains for ever.  Others count it as one of the f that may be faulty meanwhile.
+that votes it so abstains for ever.  Who is restored from a backup abstains so in any case (`begin`, forgot): a vote may
+have reached only those who do not answer.  Others count it as one of the f that may be faulty meanwhile.
 
 The idea is that of CometBFT's double_sign_check_height; that one looks at blocks, this one at the votes themselves.
 """
@@ -84,9 +85,13 @@ def consider_end(state: State) -> None:
         ask(state)
 
 
-def begin(state: State) -> None:
-    """Vote for nothing until the others have said what they know."""
-    state.recalling, state.forgot, state.abstains_to = True, False, None
+def begin(state: State, *, forgot: bool = False) -> None:
+    """Vote for nothing until the others have said what they know.
+
+    forgot: it is known already that votes are missing, so it abstains whatever they say; their answers bound for how
+    long.
+    """
+    state.recalling, state.forgot, state.abstains_to = True, forgot, None
     state.recalled.clear()
 
 

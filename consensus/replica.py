@@ -81,6 +81,7 @@ class Replica:
         header_digests: Sequence[tuple[int, bytes]] = (),
         *,
         asks: bool = True,
+        forgot: bool = False,
     ) -> Self:
         """Return the replica as it was, from what its node had made durable.
 
@@ -89,12 +90,13 @@ class Replica:
         records: of the vote log, in order.
         header_digests: seq and header hash of blocks above `stable`, so that their checkpoints can be signed again.
         asks: whether it votes only once the others have shown nothing of it that the log lacks, see `recall`.
+        forgot: whether the log is known to lack votes; then it abstains until all that it may have said is over.
         Raises ValueError for records that are not those of a vote log of this chain.
         """
         replica = cls(parameters, me, sign)
         recovery.restore(replica._state, executed_seq, executed_digest, stable, records, header_digests)
-        if asks:
-            recall.begin(replica._state)
+        if asks or forgot:
+            recall.begin(replica._state, forgot=forgot)
         return replica
 
     def step(self, input: Input) -> list[Effect]:

@@ -26,6 +26,7 @@ from ledger.head import decode_head, encode_head
 from ledger.history import read_history
 from ledger.identity import make_account
 from ledger.log_rows import list_log_rows
+from ledger.migrations import FORMAT, migrate
 from ledger.policies import compute_genesis_policies, compute_policy_root
 from ledger.primitives import lthash, merkle
 from ledger.primitives.encoding import EncodingError
@@ -44,7 +45,6 @@ from ledger.tokens import FLX, issue
 from ledger.transition import Executed, Parent, execute_batch
 from ledger.undo import UNDO_BLOCKS, encode_undo, list_undo_keys
 
-FORMAT = 3
 REFERENCES_CACHED = 4_096
 CACHED_KEYS_MAX = 65_536
 """How many values of the state execution keeps at hand; when it is full, it begins anew."""
@@ -80,12 +80,19 @@ class Chain:
     """A chain in a store.  `head` changes when a block is durable, never before."""
 
     def __init__(
-        self, store: Storage, genesis: Genesis, registry: Registry, *, on_fault: OnFault | None = None
+        self,
+        store: Storage,
+        genesis: Genesis,
+        registry: Registry,
+        *,
+        on_fault: OnFault | None = None,
+        on_migration: Callable[[str], None] = lambda message: None,
     ) -> None:
         """Open the chain, or start it from genesis.  Raises StoreDamaged when the store can't be trusted.
 
         on_fault: told, in place of StoreDamaged, of faults that leave blocks and receipts to be read: "state" when
         the state is not the head's, "rules" when the software is not the chain's.  Nothing may be executed then.
+        on_migration: told what is done to a store of an earlier format, which may take long.
         """
         self._on_fault = on_fault
         self.store = store
@@ -100,6 +107,7 @@ class Chain:
         """Calls `build_tree`, one call at a time, and may have done so when an epoch began; None: `commit` does."""
         if next(store.iterate(b"", b"\xff"), None) is None:
             self._write_genesis()
+        migrate(store, on_migration)  # before an installation that was cut off: that is of this format
         finish_install(store)
         self.head, self._lanes = self._open()
         self.validators = self._read_validators()
@@ -324,8 +332,6 @@ class Chain:
 
     def _open(self) -> tuple[Head, bytes]:
         where = self.store.path
-        if self.store.get(keyspace.META_FORMAT) != keyspace.u64(FORMAT):
-            raise StoreDamaged(f"{where}: expected store format {FORMAT}; this software can't read another")
         if self.store.get(keyspace.META_GENESIS) != encode_record(self.genesis):
             raise StoreDamaged(f"{where}: the store belongs to another genesis than the configured one")
         head_data = self._read(keyspace.META_HEAD, "head record")

@@ -49,9 +49,12 @@ class ConsensusDriver:
         events_max: int,
         batch_wait_ms: int,
         pass_on: Callable[[CheckedEvent], object],
+        on_remembered: Callable[[], None] | None = None,
         rewrite_after_bytes: int = REWRITE_AFTER_BYTES,
     ) -> None:
+        """on_remembered: called once, when the replica no longer abstains."""
         self.replica = replica
+        self._tell_remembered = on_remembered
         self._core = ConsensusCore(
             replica,
             parameters,
@@ -123,6 +126,9 @@ class ConsensusDriver:
             await self._wake.wait()
 
     async def _carry_out(self, work: Work) -> None:
+        if self._tell_remembered is not None and not self.replica.status().abstains:
+            self._tell_remembered()
+            self._tell_remembered = None
         for judge in work.judge:
             self._to_judge.send_nowait(judge)
         for order in work.execute:

@@ -22,11 +22,18 @@ def find_certificate(chain: Chain, base: int) -> Certificate | None:
 
 
 def recover_replica(
-    parameters: Parameters, me: int, sign: Sign, chain: Chain, records: Sequence[bytes], *, asks: bool = True
+    parameters: Parameters,
+    me: int,
+    sign: Sign,
+    chain: Chain,
+    records: Sequence[bytes],
+    *,
+    asks: bool = True,
+    forgot: bool = False,
 ) -> Replica:
     """Return the replica as it was, from the chain and the records of the vote log.  Raises ValueError, see `Replica`.
 
-    Its `stable_certificate` is the highest of the era in the store.  asks: see `Replica.recover`.
+    Its `stable_certificate` is the highest of the era in the store.  asks, forgot: see `Replica.recover`.
     """
     certificate = find_certificate(chain, parameters.base)
     certified = parameters.base if certificate is None else certificate.seq
@@ -36,4 +43,6 @@ def recover_replica(
         for height in range(max(certified + 1, head.height - HEADERS_UNCERTIFIED_MAX), head.height + 1)
         if (reference := chain.references(height)) is not None
     ]
-    return Replica.recover(parameters, me, sign, head.height, head.hash, certificate, records, uncertified, asks=asks)
+    return Replica.recover(
+        parameters, me, sign, head.height, head.hash, certificate, records, uncertified, asks=asks, forgot=forgot
+    )

@@ -469,7 +469,13 @@ async def run_node(
         store = Store(data / "ledger")
         faults: list[tuple[str, str]] = []
         try:
-            chain = Chain(store, genesis, make_registry(), on_fault=lambda what, why: faults.append((what, why)))
+            chain = Chain(
+                store,
+                genesis,
+                make_registry(),
+                on_fault=lambda what, why: faults.append((what, why)),
+                on_migration=logger.info,
+            )
             if not faults:
                 try:
                     verify_safety_model(read_policies(store))

@@ -28,6 +28,7 @@ from node.mempool import Mempool
 from node.relay import Relay
 from node.replica import recover_replica
 from node.reporter import Reporter, Request
+from node.restored import clear_mark, is_marked
 from node.vote_log import DiskFile, VoteLog
 from p2p.errors import PeerFault
 
@@ -198,7 +199,13 @@ class Validator:
         def sign(purpose: Purpose, message: bytes) -> bytes:
             return self._key.sign(parameters.domain(purpose), purpose, message)
 
-        replica = recover_replica(parameters, me, sign, self._chain, vote_log.records)
+        data = self._config.data_folder
+        forgot = is_marked(data)
+        if forgot:
+            logger.warning(
+                "this node was restored from a backup and may have voted since: it votes for nothing until that is over"
+            )
+        replica = recover_replica(parameters, me, sign, self._chain, vote_log.records, forgot=forgot)
         if replica.stable_certificate is not None:
             self._tell_stable(replica.stable_certificate.seq)
         return ConsensusDriver(
@@ -219,7 +226,12 @@ class Validator:
             events_max=self._config.consensus.batch_events_max,
             batch_wait_ms=self._config.consensus.batch_wait_ms,
             pass_on=self._pass_on,
+            on_remembered=self._saw_remembered if forgot else None,
         )
+
+    def _saw_remembered(self) -> None:
+        clear_mark(self._config.data_folder)
+        logger.info("all that this node may have voted before it was restored is over: it votes again")
 
     async def _wait_for_place(self) -> None:
         while find_replica(choose_validators(self._chain), self._key.public) is None:

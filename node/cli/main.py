@@ -16,8 +16,9 @@ from ledger.storage import StoreDamaged, StoreLocked
 from node.api_client import ApiProblem, NodeUnreachable
 from node.archive_store import ArchiveUnreachable
 from node.archive_writer import ArchiveDiffers, BlocksMissing
+from node.backup import BackupFailed
 from node.block_fetch import ReplayDiffers
-from node.cli import archive, audit, explain, governance, nodes, operate, people, policy, verify
+from node.cli import archive, audit, backup, explain, governance, nodes, operate, people, policy, verify
 from node.cli.audit import NobodyThere
 from node.cli.home import UsageError
 from node.cli.operate import NodeStopped
@@ -42,6 +43,11 @@ decide together:
   atlas governance --help          how a policy is changed, step by step
   atlas governance list            what is voted on
 
+keep a node safe:
+  atlas doctor FOLDER              what is wrong with a node, and what to do; changes nothing
+  atlas backup FOLDER -o FILE      all of a stopped node in one file
+  atlas restore FILE FOLDER        put it back; read what it says about votes and keys
+
 Every command takes --json for programs and --help for its own options.
 """
 
@@ -60,6 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands: Any = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     operate.add_commands(commands, shared)
+    backup.add_commands(commands, shared)
     nodes.add_commands(commands, shared)
     people.add_commands(commands, shared)
     verify.add_commands(commands, shared)
@@ -92,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ArchiveDiffers,
         ArchiveIncomplete,
         ArchiveUnreachable,
+        BackupFailed,
         BlocksMissing,
         ChainBroken,
         DryRunFailed,

@@ -284,3 +284,21 @@ def test_all_that_come_back_at_once_go_on() -> None:
 
     cluster.submit(b"second")
     cluster.run_until(cluster.is_done, within_ms=2_000)
+
+
+def test_who_is_restored_from_a_backup_abstains_whatever_the_others_say() -> None:
+    replica = Replica.recover(PARAMETERS, 3, make_sign(3), 0, bytes(32), None, (), forgot=True)
+    effects = replica.step(Started())
+    last = 2 * PARAMETERS.window
+
+    for item in (recalled(0), recalled(1), pre_prepare(1, A), judged(1, A)):
+        effects += replica.step(item)
+    effects += replica.step(OldestRequest(b"request")) + replica.step(TimerFired(TimerKind.REQUEST, 0))
+    assert sent(effects, Prepare) == []
+    assert sent(effects, ViewChange) == []
+    assert replica.status().abstains
+
+    replica.step(Installed(last, make_certificate(last, bytes(32))))
+    replica.step(recalled(0, stable=last))
+    replica.step(recalled(1, stable=last))
+    assert not replica.status().abstains

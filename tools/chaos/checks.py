@@ -35,13 +35,14 @@ class NodeChain:
 
 
 def wait_common_height(network: ChaosNetwork) -> int:
-    """Return a height that all nodes have, at or above the highest that any had when asked."""
+    """Return a height that all nodes have, with all below it, at or above the highest that any had when asked."""
     target: int = max(node.read_status()["height"] for node in network.nodes)
     deadline = time.monotonic() + CATCH_UP_S
     heights: dict[str, int] = {}
     while time.monotonic() < deadline:
-        heights = {node.name: node.read_status()["height"] for node in network.nodes}
-        if min(heights.values()) >= target:
+        states = {node.name: node.read_status() for node in network.nodes}
+        heights = {name: state["height"] for name, state in states.items()}
+        if min(heights.values()) >= target and not any(state["history_missing"] for state in states.values()):
             return target
         time.sleep(0.1)
     raise InvariantBroken("all nodes reach one height", f"{target} on every node in {CATCH_UP_S:.0f} s", str(heights))
