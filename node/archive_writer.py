@@ -11,9 +11,9 @@ from ledger.archive.tally import Tally, list_edge
 from ledger.archive.writing import SegmentWriter
 from ledger.block import Header, compute_header_hash, decode_header
 from ledger.certified import VerifyCertificate
-from ledger.chain import FORMAT
 from ledger.head import decode_head
 from ledger.history import read_history
+from ledger.migrations import FORMAT
 from ledger.primitives.encoding import EncodingError
 from ledger.reading import Snapshot
 from ledger.service import read_era, read_validators_at
