@@ -86,7 +86,7 @@ def find_version(snapshot: Snapshot, height: int) -> TreeVersion | None:
 
 def make_manifest(snapshot: Snapshot, version: TreeVersion) -> Manifest:
     """Return the manifest of a version that `find_version` gave for the same snapshot of the store."""
-    tree = TreeAt(snapshot, version.version, read_newest(snapshot).version)
+    tree = TreeAt(snapshot, version.version)
     pages = tuple(
         PageSum(subtree.hash, subtree.leaves, group << GROUP_BITS | place)
         for group, _ in tree.read_groups()
@@ -115,7 +115,7 @@ def read_pages(
     snapshot: Snapshot, version: TreeVersion, first: int, last: int, bytes_max: int
 ) -> tuple[list[Page], int]:
     """Return what is not empty of the pages first..last, as many as fit and at least one, and which page follows."""
-    tree = TreeAt(snapshot, version.version, read_newest(snapshot).version)
+    tree = TreeAt(snapshot, version.version)
     head, _ = decode_head(snapshot.get(keyspace.META_HEAD) or b"")
     state = StateAt(snapshot, version.height, head)
     pages: list[Page] = []

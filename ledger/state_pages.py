@@ -59,12 +59,11 @@ def _group(number: int) -> bytes:
 
 
 class TreeAt:
-    """The state tree as of one version."""
+    """The state tree as of one version, also of the newest while the next one is being built over it."""
 
-    def __init__(self, snapshot: Snapshot, version: int, newest: int) -> None:
+    def __init__(self, snapshot: Snapshot, version: int) -> None:
         self._snapshot = snapshot
         self._version = version
-        self._is_newest = version == newest
 
     def read_page(self, number: int) -> list[tuple[bytes, bytes]]:
         """Return the keys and leaf hashes of a page, in order of path."""
@@ -102,10 +101,9 @@ class TreeAt:
         return self.read_page(group << GROUP_BITS | self.read_pages_of(group)[0][0])[0][0]
 
     def _get(self, place: bytes) -> bytes:
-        if not self._is_newest:
-            start, stop = keyspace.tree_undo(place, self._version + 1), keyspace.tree_undo(place, keyspace.HEIGHT_MAX)
-            for _, saved in self._snapshot.iterate(start, stop):
-                return saved
+        start, stop = keyspace.tree_undo(place, self._version + 1), keyspace.tree_undo(place, keyspace.HEIGHT_MAX)
+        for _, saved in self._snapshot.iterate(start, stop):
+            return saved
         return self._snapshot.get(keyspace.tree_row(place)) or b""
 
 

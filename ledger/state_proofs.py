@@ -31,7 +31,7 @@ from ledger.genesis import Genesis
 from ledger.reading import Snapshot
 from ledger.service import Validators
 from ledger.state import decode_number
-from ledger.state_pages import TreeAt, TreeVersion, read_newest, read_version
+from ledger.state_pages import TreeAt, TreeVersion, read_version
 from ledger.state_tree import PATH_BITS, StateProof, compute_path, verify_state
 from ledger.tokens import TOKENS
 from ledger.undo import StateAt
@@ -76,7 +76,7 @@ def make_state_proof(snapshot: Snapshot, head_height: int, key: bytes) -> bytes:
     header = decode_header(header_bytes)
     version = _find_version(snapshot, header)
     state = StateAt(snapshot, version.height, head_height)
-    proof = TreeAt(snapshot, version.version, read_newest(snapshot).version).prove(key, state.get)
+    proof = TreeAt(snapshot, version.version).prove(key, state.get)
     value = state.get(key)
     other = (
         None if proof.other is None else dict(zip(_OTHER_MEMBERS, (part.hex() for part in proof.other), strict=True))
