@@ -6,14 +6,15 @@ for anything, and a line of `…` alone for any lines.  Commands of one block sh
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from node.cli.output import Output
-from node.devnet import PASSPHRASE, Devnet, DevnetOptions, load_sample, register_nodes
+from tests.network.conftest import find_free_port
 
 pytestmark = pytest.mark.network
 
@@ -45,23 +46,40 @@ def matches(expected: list[str], printed: list[str]) -> bool:
     return re.fullmatch(pattern, printed[0]) is not None and matches(expected[1:], printed[1:])
 
 
-def test_every_command_of_the_playbook_prints_what_the_page_says(devnet: Devnet, tmp_path: Path) -> None:
-    output = Output(as_json=True)
-    register_nodes(devnet, output)
-    load_sample(devnet, DevnetOptions(folder=devnet.folder, posts=40, accounts=12), output)
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A devnet with a part of the sample, below the folder that is given; and its gateway's URL."""
+    port = find_free_port()
+    command = [sys.executable, "-m", "node.cli.main", "devnet", "--folder", "build/devnet", "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--posts", "40", "--accounts", "12"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        assert process.stdout is not None
+        printed: list[bytes] = []
+        for line in process.stdout:
+            printed.append(line)
+            if b"Ctrl-C stops" in line:
+                break
+        else:
+            raise AssertionError(b"".join(printed).decode())
+        yield tmp_path, f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def test_every_command_of_the_playbook_prints_what_the_page_says(town: tuple[Path, str]) -> None:
+    folder, url = town
     steps = read_steps()
     assert len(steps) > 10
-    folder = Path(sys.executable).parent
     environment = {
-        **os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "COLUMNS": "120", "TERM": "dumb",
-        "ATLAS_PASSPHRASE": PASSPHRASE,
+        **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "120", "TERM": "dumb",
     }  # fmt: skip
-    (tmp_path / "build").mkdir()
-    (tmp_path / "build" / "devnet").symlink_to(devnet.folder)
     for command, expected in steps:
         ended = subprocess.run(
-            ["bash", "-c", command.replace("http://127.0.0.1:8080", devnet.gateway.url)],
-            cwd=tmp_path, env=environment, capture_output=True, timeout=COMMAND_S, check=False,
+            ["bash", "-c", command.replace("http://127.0.0.1:8080", url)],
+            cwd=folder, env=environment, capture_output=True, timeout=COMMAND_S, check=False,
         )  # fmt: skip
         printed = [line.rstrip() for line in ended.stdout.decode().splitlines()]
         assert matches(expected, printed), f"$ {command}\n" + "\n".join(printed) + "\n" + ended.stderr.decode()
