@@ -1,9 +1,10 @@
-"""Which blocks' events and receipts are not here: a node that began from a snapshot fetches them later.
+"""Which blocks' events and receipts are not here: a snapshot's are fetched later, those that were pruned are archived.
 
-Headers are always complete.  What is missing is a few ranges of heights, each filled from below.
+Headers are always complete.  What is to be fetched is a few ranges of heights, each filled from below; what is pruned
+is all up to one height, and stays away.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from ledger import keyspace
@@ -25,29 +26,30 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All gaps, in order of height."""
+    """All gaps, in order of height, and the height up to which everything is pruned."""
 
     gaps: Annotated[tuple[Gap, ...], Length(0, GAPS_MAX)] = ()
+    pruned_to: U64 = 0
 
     @property
     def blocks(self) -> int:
-        """How many blocks are missing."""
+        """How many blocks are still to be fetched."""
         return sum(gap.last - gap.first + 1 for gap in self.gaps)
 
     def misses(self, height: int) -> bool:
-        return any(gap.first <= height <= gap.last for gap in self.gaps)
+        return 1 <= height <= self.pruned_to or any(gap.first <= height <= gap.last for gap in self.gaps)
 
     def with_gap(self, first: int, last: int) -> "History":
         """Return the history that lacks first..last too, heights above all others."""
         if self.gaps and self.gaps[-1].last == first - 1:
-            return History((*self.gaps[:-1], Gap(self.gaps[-1].first, last)))
-        return History((*self.gaps, Gap(first, last)))
+            return replace(self, gaps=(*self.gaps[:-1], Gap(self.gaps[-1].first, last)))
+        return replace(self, gaps=(*self.gaps, Gap(first, last)))
 
     def filled_to(self, height: int) -> "History":
         """Return the history when the lowest gap has been filled up to a height."""
         lowest, *others = self.gaps
         assert lowest.first <= height <= lowest.last, f"height {height} is not in the lowest gap"
-        return History((Gap(height + 1, lowest.last), *others) if height < lowest.last else tuple(others))
+        return replace(self, gaps=(Gap(height + 1, lowest.last), *others) if height < lowest.last else tuple(others))
 
 
 COMPLETE = History()

@@ -63,7 +63,8 @@ def make_event_proof(snapshot: View, head_height: int, event_id: bytes) -> bytes
         raise ProofUnavailable("no event of this id is in the ledger")
     log_index = int.from_bytes(place, "big")
     receipt_bytes = snapshot.get(keyspace.receipt(log_index))
-    assert receipt_bytes is not None, f"receipt {log_index} is missing"
+    if receipt_bytes is None:
+        raise ProofUnavailable("the event is pruned here, and in no archive that this node can read; ask another node")
     receipt = decode_receipt(receipt_bytes)
     # A later certificate serves as well: its log holds all earlier receipts.
     at, certified = find_certified(snapshot, range(receipt.height, head_height + 1))

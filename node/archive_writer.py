@@ -109,6 +109,11 @@ class Source:
 
     def verify_complete(self, wanted: Range) -> None:
         """Raise BlocksMissing unless all blocks of a range are here."""
+        if wanted.first_height <= self.history.pruned_to:
+            raise BlocksMissing(
+                f"{self.where}: the blocks up to height {self.history.pruned_to} are pruned here; name the archive "
+                "that has them, or archive from another node"
+            )
         missing = [
             gap for gap in self.history.gaps if gap.first <= wanted.last_height and gap.last >= wanted.first_height
         ]

@@ -14,6 +14,7 @@ from ledger.archive.collection import Archive
 from ledger.block import StoredBlock, StoredEvent, compute_header_hash, decode_header
 from ledger.chain import Chain, make_batch, read_stored_block
 from ledger.genesis import Genesis
+from ledger.history import read_history
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record
 from ledger.registry import Registry
@@ -45,6 +46,17 @@ def replay_chain(
 ) -> Replayed:
     """Execute everything in `store` again, in a store of its own.  Raises ReplayFailed and StoreDamaged."""
     chain = Chain(store, genesis, registry)
+    history = read_history(store)
+    if history.pruned_to:
+        raise ReplayFailed(
+            f"the blocks up to height {history.pruned_to} are pruned here; replay the archive that has them with "
+            "`atlas archive verify`"
+        )
+    if history.gaps:
+        raise ReplayFailed(
+            f"{history.blocks} blocks from height {history.gaps[0].first} on are not here yet, as the node began from "
+            "a snapshot; let it run until it has fetched them"
+        )
     with _open_copy(genesis, registry) as copy, chain.store.snapshot() as snapshot:
         counts = _replay(copy, lambda height: read_stored_block(snapshot, height), chain.head.height, progress)
         return _conclude(copy, counts, _compare_state(chain, copy))

@@ -31,6 +31,7 @@ from node.block_fetch import SourceFault, answer_range
 from node.block_sync import BlockSync
 from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
 from node.clock import BeatClock, monotonic_ms
+from node.cold_epochs import ColdEpochs
 from node.config import AUDITOR, VALIDATOR, Config, ConfigInvalid, parse_peers
 from node.eras import choose_validators
 from node.event_cache import EventCache
@@ -189,6 +190,7 @@ class Node:
             self.status,
             lambda: integrity.alert,
             takes_events=config.node.role != AUDITOR,
+            open_archive=ColdEpochs(config.archive_url).open,
         )
         self.executor.listen(self._on_executed)
         self.executor.listen(self.tree_builder.saw_block)
@@ -418,6 +420,7 @@ class Node:
             view=None if replica is None else replica.view,
             primary=None if replica is None else replica.primary,
             in_view_change=False if replica is None else replica.in_view_change,
+            abstains=replica is not None and replica.status().abstains,
             syncing=self.sync.active,
             history_missing=self.history.missing.blocks,
             halted=self._why_halted(),

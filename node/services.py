@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import trio
 from client_api.services import Alert, Lost, NodeBusy, NodeReadOnly, NodeStatus, Submitted
 
+from ledger.archive.collection import Archive
 from ledger.chain import Chain
 from ledger.events import SignedEvent
 from ledger.transition import Executed
@@ -39,8 +40,10 @@ class Services:
         alert: Callable[[], Alert | None],
         *,
         takes_events: bool = True,
+        open_archive: Callable[[], Archive | None] = lambda: None,
     ) -> None:
         self.alert = alert
+        self.open_archive = open_archive
         self.takes_events = takes_events
         self._chain = chain
         self._mempool = mempool

@@ -115,8 +115,8 @@ class BlockUnknown(ClientError):
 
 
 class HistoryMissing(ClientError):
-    code, status, title = "history-missing", 409, "What this block holds is not here yet"
-    remedy = "This node began from a snapshot and is fetching older blocks; ask again later, or ask another node."
+    code, status, title = "history-missing", 409, "What an old block holds is not here"
+    remedy = "A node that began from a snapshot fetches older blocks: ask again later.  Of what is pruned, ask another."
 
 
 class StaleHeight(ClientError):

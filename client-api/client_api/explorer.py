@@ -1,5 +1,7 @@
 """The ledger explorer: head, blocks, events with filters, one event, proofs."""
 
+import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
@@ -20,8 +22,9 @@ from client_api.shapes import (
     receipt_to_json,
 )
 from ledger import keyspace
+from ledger.archive.collection import Archive, ArchivedEvent, HotAndCold
 from ledger.block import Header, StoredEvent, compute_header_hash, decode_header
-from ledger.events import Event
+from ledger.events import Event, View
 from ledger.primitives.canonical_json import record_to_json_value
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.ids import IdKind, encode_id
@@ -98,19 +101,26 @@ async def get_block(context: Context, query: BlockQuery, body: None) -> Json:
         data = reading.snapshot.get(keyspace.header(query.height))
         if data is None:
             raise BlockUnknown(f"height {query.height}: the head is {reading.height}", head=reading.height)
-        if reading.history.misses(query.height):
-            raise HistoryMissing(f"height {query.height}: only the header is here", height=query.height)
         header = decode_header(data)
         certificate = reading.snapshot.get(keyspace.certificate(query.height))
         first = header.log_size - header.event_count
         stop = header.log_size
-        found = reading.snapshot.iterate(keyspace.receipt(first), keyspace.receipt(stop))
+        found = [receipt for _, receipt in reading.snapshot.iterate(keyspace.receipt(first), keyspace.receipt(stop))]
+        history = reading.history
+        if 1 <= query.height <= history.pruned_to:
+            archive = await _open_archive(
+                context, f"height {query.height}", lambda archive: query.height <= archive.height
+            )
+            block = await asyncio.to_thread(archive.read_block, query.height)
+            found = [] if block is None else list(block.receipts)
+        elif history.misses(query.height):
+            raise HistoryMissing(f"height {query.height}: only the header is here yet", height=query.height)
         return {
             "block": encode_id(IdKind.BLOCK, compute_header_hash(data)),
             "header": header_to_json(header),
             "header_bytes": data.hex(),
             "certificate": None if certificate is None else certificate.hex(),
-            "events": [event_text(decode_receipt(receipt).event_id) for _, receipt in found],
+            "events": [event_text(decode_receipt(receipt).event_id) for receipt in found],
             "ledger": reading.anchor(),
         }
 
@@ -196,9 +206,9 @@ class EventAnswer(Model):
 async def get_event(context: Context, query: EventQuery, body: None) -> Json:
     event_id = parse_event_id(query.event_id)
     with context.read() as reading:
-        receipt, stored = _find_event(reading, event_id)
+        found = await _find_event(context, reading, event_id)
+        receipt, stored, payload = found.receipt, found.stored, found.payload
         content = None if stored is None else stored.content
-        payload = None if content is None else reading.snapshot.get(keyspace.payload(content))
         return {
             "receipt": receipt_to_json(receipt),
             "signed": None if stored is None else _signed_to_json(context, stored),
@@ -208,7 +218,8 @@ async def get_event(context: Context, query: EventQuery, body: None) -> Json:
         }
 
 
-def _find_event(reading: Reading, event_id: bytes) -> tuple[Receipt, StoredEvent | None]:
+async def _find_event(context: Context, reading: Reading, event_id: bytes) -> ArchivedEvent:
+    """Return an event, from the archive where it is pruned here.  Raises EventUnknown and HistoryMissing."""
     place = reading.snapshot.get(keyspace.event_id(event_id))
     if place is None:
         missing = reading.history.blocks
@@ -216,9 +227,22 @@ def _find_event(reading: Reading, event_id: bytes) -> tuple[Receipt, StoredEvent
         raise EventUnknown(f"no event of this id is in the ledger{but}", event_id=event_text(event_id))
     index = int.from_bytes(place, "big")
     receipt = reading.snapshot.get(keyspace.receipt(index))
-    assert receipt is not None, f"receipt {index} is missing"
-    stored = reading.snapshot.get(keyspace.event(index))
-    return decode_receipt(receipt), None if stored is None else decode_record(StoredEvent, stored)
+    if receipt is None:
+        archive = await _open_archive(context, f"event {event_text(event_id)}", lambda found: index < found.log_size)
+        return await asyncio.to_thread(archive.read_event, index)
+    data = reading.snapshot.get(keyspace.event(index))
+    stored = None if data is None else decode_record(StoredEvent, data)
+    content = None if stored is None else stored.content
+    payload = None if content is None else reading.snapshot.get(keyspace.payload(content))
+    return ArchivedEvent(decode_receipt(receipt), stored, payload)
+
+
+async def _open_archive(context: Context, what: str, reaches: Callable[[Archive], bool]) -> Archive:
+    """Return this node's archive.  Raises HistoryMissing where it has none that holds what is asked for."""
+    archive = await asyncio.to_thread(context.services.open_archive)
+    if archive is None or not reaches(archive):
+        raise HistoryMissing(f"{what} is pruned here, and in no archive that this node can read")
+    return archive
 
 
 def _signed_to_json(context: Context, stored: StoredEvent) -> Json:
@@ -254,8 +278,12 @@ async def get_proof(context: Context, query: EventQuery, body: None) -> Reply:
     """The proof file, byte for byte as `atlas verify` takes it."""
     event_id = parse_event_id(query.event_id)
     with context.read() as reading:
+        ledger: View = reading.snapshot
+        if reading.history.pruned_to:
+            archive = await asyncio.to_thread(context.services.open_archive)
+            ledger = ledger if archive is None else HotAndCold(ledger, archive)
         try:
-            proof = make_event_proof(reading.snapshot, reading.height, event_id)
+            proof = await asyncio.to_thread(make_event_proof, ledger, reading.height, event_id)
         except ProofUnavailable as error:
             if reading.snapshot.get(keyspace.event_id(event_id)) is None:
                 raise EventUnknown(str(error), event_id=query.event_id) from error
@@ -271,7 +299,7 @@ ENDPOINTS = (
              "ledger", EventsAnswer, list_events, query=EventsQuery, errors=(CursorInvalid, StaleHeight)),
     Endpoint("GET", "/ledger/events/{event_id}", "getEvent",
              "One event: what was signed, inputs, guard verdicts, outcome, explanation.", "ledger",
-             EventAnswer, get_event, query=EventQuery, errors=(EventUnknown,)),
+             EventAnswer, get_event, query=EventQuery, errors=(EventUnknown, HistoryMissing)),
     Endpoint("GET", "/ledger/events/{event_id}/proof", "getProof", "A proof that anyone can check offline.", "ledger",
              ProofDocument, get_proof, query=EventQuery, errors=(EventUnknown, ProofNotReady)),
 )  # fmt: skip

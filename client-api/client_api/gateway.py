@@ -153,6 +153,7 @@ class StatusAnswer(Model):
     view: int | None
     primary: int | None
     in_view_change: bool
+    abstains: bool
     syncing: bool
     history_missing: int
     halted: str | None
@@ -170,8 +171,9 @@ class StatusAnswer(Model):
 async def get_status(context: Context, query: NoQuery, body: None) -> Json:
     status = context.services.status()
     names = (
-        "name", "role", "version", "replica", "view", "primary", "in_view_change", "syncing", "history_missing",
-        "halted", "height", "certified_height", "height_age_ms", "mempool_events", "mempool_bytes", "uptime_ms",
+        "name", "role", "version", "replica", "view", "primary", "in_view_change", "abstains", "syncing",
+        "history_missing", "halted", "height", "certified_height", "height_age_ms", "mempool_events", "mempool_bytes",
+        "uptime_ms",
     )  # fmt: skip
     answer: Json = {name: getattr(status, name) for name in names}
     with context.read() as reading:

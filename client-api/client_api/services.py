@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ledger.archive.collection import Archive
 from ledger.chain import Chain
 from ledger.events import SignedEvent
 from ledger.transition import Executed
@@ -80,6 +81,7 @@ class NodeStatus:
     peers: tuple[PeerStatus, ...]
     alert: Alert | None = None
     history_missing: int = 0  # blocks of which only the headers are here yet
+    abstains: bool = False  # from voting, since it may have forgotten a vote that it cast
 
 
 class Lost(Protocol):
@@ -90,6 +92,10 @@ class Lost(Protocol):
 
 class NodeServices(Protocol):
     """The running node."""
+
+    def open_archive(self) -> Archive | None:
+        """Return the archive of this node's cold epochs, or None; blocks, so call it in a thread."""
+        ...
 
     takes_events: bool
     """Whether this node takes events at all; an auditor does not."""

@@ -61,6 +61,12 @@ class Streams:
                 f"Last-Event-ID: more than {BACKLOG_MAX} receipts behind; read /api/v1/ledger/events first",
                 error="ConsumerTooSlow",
             )
+        with self._context.read() as reading:
+            if first < size and reading.snapshot.get(keyspace.receipt(first)) is None:
+                raise InvalidRequest(
+                    f"Last-Event-ID: what follows {last_event_id} is not here; begin at the head, or ask another node",
+                    error="HistoryMissing",
+                )
         return first
 
     def verify_room(self) -> None:
@@ -99,6 +105,8 @@ class Streams:
             behind = reading.header.log_size - first
             stop = first + min(READ_AT_ONCE, behind)
             for key, data in reading.snapshot.iterate(keyspace.receipt(first), keyspace.receipt(stop)):
+                if int.from_bytes(key[-8:], "big") != first + count:
+                    break  # what comes before is still being fetched
                 count += 1
                 receipt = decode_receipt(data)
                 if types and receipt.event_type not in types:

@@ -9,6 +9,7 @@ from ledger.archive.layout import SegmentDamaged
 from ledger.archive.segment import Segment
 from ledger.block import StoredEvent
 from ledger.certified import VerifyCertificate
+from ledger.events import View
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import decode_record, encode_record
 from ledger.receipts import SKIPPED, Receipt, decode_receipt
@@ -153,6 +154,20 @@ class Archive:
             for segment in self.segments
             if segment.summary.first_log_index <= log_index < segment.summary.log_size
         )
+
+
+class HotAndCold:
+    """A store whose old part is pruned, and the archive that has it, read by the keys of a store."""
+
+    def __init__(self, hot: View, cold: Archive) -> None:
+        self._hot = hot
+        self._cold = ArchiveView(cold)
+
+    def get(self, key: bytes) -> bytes | None:
+        found = self._hot.get(key)
+        if found is None and key[:1] in (keyspace.RECEIPT, keyspace.EVENT):
+            return self._cold.get(key)
+        return found
 
 
 class ArchiveView:

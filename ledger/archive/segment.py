@@ -4,6 +4,7 @@ import hashlib
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import accumulate
 from typing import TypeAlias
 
@@ -51,7 +52,8 @@ class FrameCache:
     def get(self, segment: str, number: int) -> list[ArchivedBlock] | None:
         found = self._frames.get((segment, number))
         if found is not None:
-            self._frames.move_to_end((segment, number))
+            with suppress(KeyError):  # another thread has just put others in its place
+                self._frames.move_to_end((segment, number))
         return found
 
     def put(self, segment: str, number: int, blocks: list[ArchivedBlock]) -> None:

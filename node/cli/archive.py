@@ -1,4 +1,4 @@
-"""Commands for archives of cold epochs: write, list, show, verify, erase."""
+"""Commands for archives of cold epochs: write, prune, list, show, verify, erase."""
 
 import argparse
 from collections.abc import Generator
@@ -19,10 +19,11 @@ from ledger.payloads import decode_payload
 from ledger.primitives.ids import IdKind, decode_id, encode_id
 from ledger.primitives.records import decode_record
 from ledger.proofs import make_event_proof
+from ledger.pruning import prune
 from ledger.service import Validators
 from ledger.store import Store
 from node.archive_store import ArchiveStore
-from node.archive_writer import EPOCHS_MAX, Source, Written, write_archive
+from node.archive_writer import EPOCHS_MAX, Range, Source, Written, write_archive
 from node.certificates import make_certificate_verifier
 from node.cli.home import UsageError
 from node.cli.output import Output, outcome, plain
@@ -52,6 +53,15 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--to", help="the archive (default: [archive] url in node.toml)")
     command.add_argument("--epochs", type=int, default=1, help="epochs in one file (default: 1)")
+
+    command = add(
+        "prune", "Drop from a stopped node what its archive holds; proofs are then made from there.", run_prune
+    )
+    command.add_argument(
+        "--data", "--home", type=Path, required=True, help="the node's folder: the one with node.toml, or its data"
+    )
+    command.add_argument("--to", help="the archive (default: [archive] url in node.toml)")
+    command.add_argument("--keep-epochs", type=int, default=2, help="the newest whole epochs to keep (default: 2)")
 
     command = add("list", "List the segments of an archive.", run_list)
     add_url(command)
@@ -101,6 +111,58 @@ def run_write(given: argparse.Namespace, output: Output) -> int:
         output.line(f"[dim]archived up to height {archived} of {height}; check it with[/dim]")
         output.line(f"[dim]`atlas archive verify {store.url} --genesis …`[/dim]")
     return 0
+
+
+def run_prune(given: argparse.Namespace, output: Output) -> int:
+    if given.keep_epochs < 1:
+        raise UsageError(f"--keep-epochs: expected at least 1, got {given.keep_epochs}")
+    ledger = find_ledger(given.data)
+    archive = _open(_find_target(given))
+    opened = Store(ledger)
+    try:
+        with opened.snapshot() as snapshot:
+            height = _find_prunable(Source(str(ledger), snapshot), archive, given.keep_epochs)
+        before = _count_bytes(ledger)
+        dropped = prune(opened, height) if height else 0
+        if dropped:
+            opened.compact()
+    finally:
+        opened.close()
+    found = {"pruned_to": height, "keys": dropped, "bytes_before": before, "bytes_after": _count_bytes(ledger)}
+    if not output.document(found):
+        if not height:
+            output.line("nothing to prune: the archive holds no epoch that is older than those to keep")
+        else:
+            output.line(f"[green]pruned[/green] up to height {height}: {dropped} keys")
+            output.line(f"[dim]{before} bytes before, {found['bytes_after']} now; headers and state stay,[/dim]")
+            output.line("[dim]and the node takes old events and their proofs from the archive[/dim]")
+    return 0
+
+
+def _find_prunable(source: Source, archive: Archive, keep_epochs: int) -> int:
+    """Return the height up to which the archive has everything, leaving the newest epochs; 0 when there is none.
+
+    Raises BlocksMissing, SegmentDamaged, and UsageError for an archive of another chain.
+    """
+    epoch = source.decode_header(source.height).epoch
+    height = 0
+    for segment in archive.segments:
+        summary = segment.summary
+        if summary.last_height > source.height:
+            break
+        if compute_header_hash(source.read_header(summary.last_height)) != summary.header_hash:
+            raise UsageError(f"{archive.where}: {segment.name} is of another chain than the node's folder")
+        if summary.last_epoch > epoch - keep_epochs:
+            break
+        segment.verify_bytes()
+        height = summary.last_height
+    if height > source.history.pruned_to:
+        source.verify_complete(Range(source.history.pruned_to + 1, height, 0, 0))
+    return height
+
+
+def _count_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
 
 
 def run_list(given: argparse.Namespace, output: Output) -> int:

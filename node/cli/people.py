@@ -68,6 +68,7 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
             ("height", f"{status['height']} (certified {status['certified_height']})"),
             ("consensus", _describe_consensus(status)),
             ("waiting events", status["mempool_events"]),
+            *_describe_abstention(status),
             *_describe_history(status),
         ]
     )
@@ -87,6 +88,13 @@ def run_status(given: argparse.Namespace, output: Output) -> int:
     ]
     output.table("peers", ("key", "role", "address", "height", "rtt ms"), rows)
     return 0
+
+
+def _describe_abstention(status: dict[str, Any]) -> list[tuple[str, object]]:
+    """Return a line about a replica that votes for nothing yet, because it may have forgotten a vote."""
+    return (
+        [("votes", "[yellow]abstains until what it may have forgotten is past[/yellow]")] if status["abstains"] else []
+    )
 
 
 def _describe_history(status: dict[str, Any]) -> list[tuple[str, object]]:

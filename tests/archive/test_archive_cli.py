@@ -103,6 +103,42 @@ def test_the_default_place_is_in_the_data(node: Node, shell: Shell) -> None:
     assert found["archive"] == str(node.folder / "data" / "archive")
 
 
+def test_prune_drops_what_the_archive_holds_and_leaves_the_newest_epochs(
+    archive: Path, node: Node, shell: Shell, tmp_path: Path
+) -> None:
+    nothing = shell.run("archive", "prune", "--data", node.folder, "--to", archive, "--keep-epochs", 3)
+    assert (nothing["pruned_to"], nothing["keys"]) == (0, 0)
+    assert "nothing to prune" in shell.print(
+        "archive", "prune", "--data", node.folder, "--to", archive, "--keep-epochs", 3
+    )
+
+    found = shell.run("archive", "prune", "--data", node.folder, "--to", archive, "--keep-epochs", 2)
+
+    assert found["pruned_to"] == 4
+    assert found["keys"] > 0
+    again = shell.run("archive", "prune", "--data", node.folder, "--to", archive, "--keep-epochs", 1)
+    assert again["pruned_to"] == 8
+    shown = shell.print("archive", "prune", "--data", node.folder, "--to", archive, "--keep-epochs", 1)
+    assert "up to height 8" in shown
+    error = shell.run("archive", "write", "--data", node.folder, "--to", tmp_path / "other", code=1)
+    assert "pruned here" in error["error"]
+    error = shell.run("verify", node.folder, "--genesis", node.genesis, code=1)
+    assert "atlas archive verify" in error["error"]
+
+
+def test_an_archive_of_another_chain_is_no_reason_to_prune(
+    archive: Path, node: Node, shell: Shell, tmp_path: Path
+) -> None:
+    other = World(tmp_path / "other" / "ledger")
+    for _ in range(20):
+        other.execute(beat=True)
+    other.close()
+
+    error = shell.run("archive", "prune", "--data", tmp_path / "other", "--to", archive, code=2)
+
+    assert "another chain" in error["error"]
+
+
 def test_list_shows_the_segments(archive: Path, shell: Shell) -> None:
     found = shell.run("archive", "list", archive)
 

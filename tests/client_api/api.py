@@ -16,6 +16,7 @@ from client_api.routes import ENDPOINTS
 from client_api.server import ApiServer
 from client_api.services import Alert, Lost, NodeBusy, NodeStatus, PeerStatus, Submitted
 
+from ledger.archive.collection import Archive
 from ledger.block import Batch
 from ledger.chain import Chain
 from ledger.events import CheckedEvent, EventRefused, SignedEvent, check_event
@@ -40,6 +41,7 @@ class FakeNode:
         self.height_age_ms = 10
         self.halted: str | None = None
         self.alerted: Alert | None = None
+        self.archive: Archive | None = None
         self.certified_height = 0
         self.on_submit: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
@@ -58,6 +60,9 @@ class FakeNode:
         return answers
 
     takes_events = True
+
+    def open_archive(self) -> Archive | None:
+        return self.archive
 
     def alert(self) -> Alert | None:
         return self.alerted

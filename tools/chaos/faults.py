@@ -95,6 +95,22 @@ class Faults:
         self._kinds[fault.kind](fault)
         self.check_no_exit()
         self.wait_progress(list(self._network.nodes), f"after healing {fault}")
+        self._wait_votes(f"after healing {fault}")
+
+    def _wait_votes(self, when: str) -> None:
+        """Wait until nobody abstains: whoever forgot a vote is one of the f that may be faulty until then."""
+        deadline = time.monotonic() + PROGRESS_S
+        abstaining: list[str] = []
+        while time.monotonic() < deadline:
+            self.check_no_exit()
+            try:
+                abstaining = [node.name for node in self._network.nodes if node.read_status()["abstains"]]
+                if not abstaining:
+                    return
+            except (NodeUnreachable, ApiProblem):
+                pass
+            time.sleep(0.1)
+        raise InvariantBroken("all replicas vote again", f"nobody to abstain {PROGRESS_S} s {when}", str(abstaining))
 
     def check_no_exit(self) -> None:
         """Raise InvariantBroken when a node ended that nothing was done to."""
