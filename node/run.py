@@ -45,8 +45,8 @@ from node.snapshot_fetch import (
     HEADERS_REQUEST,
     MANIFEST_REQUEST,
     PAGES_REQUEST,
+    ManifestAnswers,
     answer_headers,
-    answer_manifest,
     answer_pages,
 )
 from node.snapshot_sync import SnapshotSync
@@ -359,7 +359,7 @@ class Node:
             BLOCKS_REQUEST: answer_range,
             HEADERS_REQUEST: answer_headers,
             HISTORY_REQUEST: answer_history,
-            MANIFEST_REQUEST: answer_manifest,
+            MANIFEST_REQUEST: ManifestAnswers(),
             PAGES_REQUEST: answer_pages,
         }
         for kind, answer in sorted(answers.items()):

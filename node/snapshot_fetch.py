@@ -29,6 +29,7 @@ from ledger.snapshots import (
     read_pages,
     verify_page,
 )
+from ledger.staging import SEGMENT_PAGES
 from ledger.state_tree import Subtree
 from node.block_fetch import SourceFault
 from node.eras import make_parameters
@@ -143,18 +144,31 @@ def _read_header(snapshot: Snapshot, height: int) -> Header | None:
     return None if data is None else decode_header(data)
 
 
-def answer_manifest(chain: Chain, request: bytes) -> bytes:
-    """Return the manifest that a peer asked for.  Raises EncodingError."""
-    wanted = decode_record(ManifestRequest, request)
-    with chain.store.snapshot() as snapshot:
-        version = find_version(snapshot, wanted.height)
-        return encode_record(ManifestAnswer(None if version is None else make_manifest(snapshot, version)))
+class ManifestAnswers:
+    """Answers requests for manifests; the last one is kept, since making one reads all rows of the tree."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, bytes] = (-1, b"")
+
+    def __call__(self, chain: Chain, request: bytes) -> bytes:
+        """Return the manifest that a peer asked for.  Raises EncodingError."""
+        height = decode_record(ManifestRequest, request).height
+        known, answer = self._last
+        if height == known:
+            return answer
+        with chain.store.snapshot() as snapshot:
+            version = find_version(snapshot, height)
+            if version is None:
+                return encode_record(ManifestAnswer(None))
+            answer = encode_record(ManifestAnswer(make_manifest(snapshot, version)))
+        self._last = (height, answer)
+        return answer
 
 
 def answer_pages(chain: Chain, request: bytes) -> bytes:
     """Return the pages that a peer asked for, as many as fit.  Raises EncodingError."""
     wanted = decode_record(PagesRequest, request)
-    last = min(wanted.last, PAGES - 1)
+    last = min(wanted.last, wanted.first + SEGMENT_PAGES - 1, PAGES - 1)
     with chain.store.snapshot() as snapshot:
         version = find_version(snapshot, wanted.height)
         if version is None:
@@ -173,6 +187,11 @@ class Proven:
     headers: tuple[bytes, ...]
     certificates: tuple[tuple[int, bytes], ...]  # by height
     validators: Validators | None  # where the last names another set
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether an honest source has to stop here: where another set begins, or with so many certificates."""
+        return self.validators is not None or len(self.certificates) >= CERTIFICATES_MAX - 1
 
 
 @dataclass(frozen=True, slots=True)

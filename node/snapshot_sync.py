@@ -133,7 +133,8 @@ class SnapshotSync:
         place = await trio.to_thread.run_sync(self._find_place)
         for peer in self._askable():
             while place.height < target:
-                body = encode_record(HeaderRange(place.height + 1, min(target, place.height + HEADERS_MAX)))
+                last = min(target, place.height + HEADERS_MAX)
+                body = encode_record(HeaderRange(place.height + 1, last))
                 answer = await self._ask(peer, HEADERS_REQUEST, body)
                 if answer is None:
                     break
@@ -146,6 +147,8 @@ class SnapshotSync:
                     break
                 await trio.to_thread.run_sync(self._stage, place.height + 1, proven)
                 place = after
+                if place.height < last and not proven.is_cut:
+                    break  # a drip holds up as silence does: let the others go on
 
     def _find_place(self) -> Place:
         """Return where the headers that are here end, staged ones included."""

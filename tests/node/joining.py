@@ -19,8 +19,8 @@ from node.snapshot_fetch import (
     HEADERS_REQUEST,
     MANIFEST_REQUEST,
     PAGES_REQUEST,
+    ManifestAnswers,
     answer_headers,
-    answer_manifest,
     answer_pages,
 )
 from node.snapshot_sync import SnapshotSync
@@ -40,7 +40,7 @@ _ANSWERS: Mapping[str, Callable[[Chain, bytes], bytes]] = {
     BLOCKS: answer_range,
     HEADERS_REQUEST: answer_headers,
     HISTORY_REQUEST: answer_history,
-    MANIFEST_REQUEST: answer_manifest,
+    MANIFEST_REQUEST: ManifestAnswers(),
     PAGES_REQUEST: answer_pages,
 }
 

@@ -24,6 +24,7 @@ from node.snapshot_fetch import (
     HEADERS_REQUEST,
     MANIFEST_REQUEST,
     PAGES_REQUEST,
+    HeaderRange,
     Headers,
     ManifestAnswer,
     PagesAnswer,
@@ -373,6 +374,26 @@ async def test_a_source_that_never_answers_does_not_hold_up_the_end(
     await node.run_until_idle(HEIGHT)
 
     assert node.paused == 1
+    assert node.chain.head.hash == source.chain.head.hash
+
+
+async def test_a_source_that_gives_one_header_at_a_time_does_not_hold_up_the_others(
+    world: ChangingWorld, source: ChangingWorld
+) -> None:
+    right = honest(source)
+
+    async def dripping(kind: str, body: bytes) -> bytes:
+        if kind == HEADERS_REQUEST:
+            wanted = decode_record(HeaderRange, body)
+            body = encode_record(HeaderRange(wanted.first, wanted.first))
+        return await right(kind, body)
+
+    node = Joining(world, {LIAR: dripping, HONEST: right})
+
+    await node.run_until_idle(HEIGHT)
+
+    assert node.paused == 1
+    assert node.asked.count((LIAR, HEADERS_REQUEST)) == 1
     assert node.chain.head.hash == source.chain.head.hash
 
 
