@@ -130,7 +130,7 @@ class SnapshotSync:
 
     async def _fetch_headers(self, target: int) -> None:
         """Stage headers up to a height, or as far as anybody can prove."""
-        place = await trio.to_thread.run_sync(self._find_place)
+        place: Place = await trio.to_thread.run_sync(self._find_place)
         for peer in self._askable():
             while place.height < target:
                 last = min(target, place.height + HEADERS_MAX)
