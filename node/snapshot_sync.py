@@ -139,10 +139,13 @@ class SnapshotSync:
                 if answer is None:
                     break
                 try:
-                    proven, after = await trio.to_thread.run_sync(open_headers, self._chain.chain_id, answer, place)
+                    opened: tuple[Proven, Place] = await trio.to_thread.run_sync(
+                        open_headers, self._chain.chain_id, answer, place
+                    )
                 except SourceFault as fault:
                     self._refuse(peer, fault)
                     break
+                proven, after = opened
                 if not proven.headers:
                     break
                 await trio.to_thread.run_sync(self._stage, place.height + 1, proven)
