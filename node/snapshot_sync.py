@@ -130,28 +130,29 @@ class SnapshotSync:
 
     async def _fetch_headers(self, target: int) -> None:
         """Stage headers up to a height, or as far as anybody can prove."""
-        place: Place = await trio.to_thread.run_sync(self._find_place)
+        place: Place | None = await trio.to_thread.run_sync(self._find_place)
         for peer in self._askable():
-            while place.height < target:
-                last = min(target, place.height + HEADERS_MAX)
-                body = encode_record(HeaderRange(place.height + 1, last))
-                answer = await self._ask(peer, HEADERS_REQUEST, body)
-                if answer is None:
-                    break
-                try:
-                    opened: tuple[Proven, Place] = await trio.to_thread.run_sync(
-                        open_headers, self._chain.chain_id, answer, place
-                    )
-                except SourceFault as fault:
-                    self._refuse(peer, fault)
-                    break
-                proven, after = opened
-                if not proven.headers:
-                    break
-                await trio.to_thread.run_sync(self._stage, place.height + 1, proven)
-                place = after
-                if place.height < last and not proven.is_cut:
-                    break  # a drip holds up as silence does: let the others go on
+            while place is not None and place.height < target:
+                place = await self._fetch_headers_from(peer, place, target)
+            if place is None:
+                place = await trio.to_thread.run_sync(self._find_place)
+
+    async def _fetch_headers_from(self, peer: bytes, place: Place, target: int) -> Place | None:
+        """Stage what one answer proves; return where that ends, or None when the next peer should be asked."""
+        last = min(target, place.height + HEADERS_MAX)
+        answer = await self._ask(peer, HEADERS_REQUEST, encode_record(HeaderRange(place.height + 1, last)))
+        if answer is None:
+            return None
+        try:
+            proven, after = await trio.to_thread.run_sync(open_headers, self._chain.chain_id, answer, place)
+        except SourceFault as fault:
+            self._refuse(peer, fault)
+            return None
+        if not proven.headers:
+            return None
+        await trio.to_thread.run_sync(self._stage, place.height + 1, proven)
+        # A drip holds up as silence does: then let the others go on.
+        return after if after.height == last or proven.is_cut else None
 
     def _find_place(self) -> Place:
         """Return where the headers that are here end, staged ones included."""
