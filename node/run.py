@@ -27,7 +27,7 @@ from ledger.primitives.encoding import EncodingError
 from ledger.primitives.signing import SigningKey
 from ledger.store import Store
 from ledger.transition import Executed
-from node.block_fetch import SourceFault, answer_range
+from node.block_fetch import SourceFault
 from node.block_sync import BlockSync
 from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
 from node.clock import BeatClock, monotonic_ms
@@ -35,20 +35,13 @@ from node.cold_epochs import ColdEpochs
 from node.config import AUDITOR, VALIDATOR, Config, ConfigInvalid, parse_peers
 from node.eras import choose_validators
 from node.event_cache import EventCache
-from node.history_fill import HISTORY_REQUEST, HistoryFill, answer_history
+from node.history_fill import HISTORY_REQUEST, HistoryFill
 from node.integrity import EXECUTION, RULES, STATE, Integrity, WatchedExecutor
 from node.mempool import Mempool
 from node.modules import make_registry, verify_safety_model
+from node.peer_answers import BLOCKS_REQUEST, Answer, list_answers
 from node.relay import Relay, SubmissionMalformed
 from node.services import Services
-from node.snapshot_fetch import (
-    HEADERS_REQUEST,
-    MANIFEST_REQUEST,
-    PAGES_REQUEST,
-    ManifestAnswers,
-    answer_headers,
-    answer_pages,
-)
 from node.snapshot_sync import SnapshotSync
 from node.submission_log import SubmissionLog
 from node.tree_builder import TreeBuilder
@@ -64,7 +57,6 @@ from p2p.wire import FrameKind
 
 logger = logging.getLogger(__name__)
 
-BLOCKS_REQUEST = "blocks"
 SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while another waits: the API's thread must not hold up consensus."""
 COLLECTION_THRESHOLDS = (50_000, 20, 50)
@@ -354,19 +346,11 @@ class Node:
         self.network.penalize(peer, PeerFault("bad_blocks", 20, str(fault)))
 
     def _serve_requests(self) -> None:
-        """Answer what peers ask of the chain, each in a thread since it reads the disk."""
-        answers: dict[str, Callable[[Chain, bytes], bytes]] = {
-            BLOCKS_REQUEST: answer_range,
-            HEADERS_REQUEST: answer_headers,
-            HISTORY_REQUEST: answer_history,
-            MANIFEST_REQUEST: ManifestAnswers(),
-            PAGES_REQUEST: answer_pages,
-        }
-        for kind, answer in sorted(answers.items()):
+        for kind, answer in list_answers():
             self.network.handle_requests(kind, partial(self._answer, answer))
         self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
 
-    async def _answer(self, answer: Callable[[Chain, bytes], bytes], peer: bytes, body: bytes) -> bytes:
+    async def _answer(self, answer: Answer, peer: bytes, body: bytes) -> bytes:
         return await trio.to_thread.run_sync(answer, self.chain, body)
 
     async def _answer_challenge(self, peer: bytes, body: bytes) -> bytes:

@@ -1,0 +1,30 @@
+"""What a node answers when a peer asks for a part of the chain, by the kind of request."""
+
+from collections.abc import Callable
+
+from ledger.chain import Chain
+from node.block_fetch import answer_range
+from node.history_fill import HISTORY_REQUEST, answer_history
+from node.snapshot_fetch import (
+    HEADERS_REQUEST,
+    MANIFEST_REQUEST,
+    PAGES_REQUEST,
+    ManifestAnswers,
+    answer_headers,
+    answer_pages,
+)
+
+BLOCKS_REQUEST = "blocks"
+Answer = Callable[[Chain, bytes], bytes]
+"""(chain, request body) to the answer; reads the disk, so it is called in a thread.  Raises EncodingError."""
+
+
+def list_answers() -> list[tuple[str, Answer]]:
+    """Return all kinds of requests for the chain, and who answers each."""
+    return [
+        (BLOCKS_REQUEST, answer_range),
+        (HEADERS_REQUEST, answer_headers),
+        (HISTORY_REQUEST, answer_history),
+        (MANIFEST_REQUEST, ManifestAnswers()),
+        (PAGES_REQUEST, answer_pages),
+    ]
