@@ -1,21 +1,18 @@
 """Beginning from a snapshot: right, lying, silent and slow sources, cut off anywhere, across changes of the set."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 import trio
 
 from ledger import keyspace
-from ledger.block import decode_header, encode_header
 from ledger.chain import Chain
 from ledger.history import Gap, read_history
-from ledger.primitives.encoding import decode_plain, encode_plain
 from ledger.primitives.records import decode_record, encode_record
-from ledger.snapshots import Page, SnapshotInvalid
+from ledger.snapshots import SnapshotInvalid
 from ledger.staging import Staging
 from node import block_sync, replay
 from node.block_fetch import BlockRange
@@ -25,14 +22,14 @@ from node.snapshot_fetch import (
     MANIFEST_REQUEST,
     PAGES_REQUEST,
     HeaderRange,
-    Headers,
     ManifestAnswer,
     PagesAnswer,
 )
 from p2p.errors import PeerUnreachable
 from simulations.disk import MemoryStore, PowerLost, never
 from tests.ledger.changing_sets import EPOCH_BEATS, ChangingWorld
-from tests.node.joining import SETS, Answer, Joining, honest, make_source
+from tests.node.joining import SETS, Joining, honest, make_source
+from tests.node.snapshot_lies import TRICKS, Change, forge, lying
 
 BEATS = 5 * EPOCH_BEATS + 2
 HEIGHT = 2 * BEATS
@@ -145,116 +142,6 @@ async def test_a_snapshot_that_skips_little_is_not_taken(world: ChangingWorld, s
 
 
 # Lying sources.
-
-Change = Callable[[Any], Any]
-
-
-def lying(source: ChangingWorld, kind: str, shape: type[Any], change: Change) -> Answer:
-    """Answer honestly, but change what is said to one kind of request."""
-    right = honest(source)
-
-    async def answer(asked: str, body: bytes) -> bytes:
-        found = await right(asked, body)
-        return found if asked != kind else encode_record(change(decode_record(shape, found)))
-
-    return answer
-
-
-def _edit_header(headers: Headers, **fields: Any) -> Headers:
-    return replace(headers, headers=(*headers.headers[:-1], _forge(headers.headers[-1], **fields)))
-
-
-def _forge(header: bytes, **fields: Any) -> bytes:
-    return encode_header(replace(decode_header(header), **fields))
-
-
-def _edit_pages(answer: PagesAnswer, edit: Callable[[Page], Page | None]) -> PagesAnswer:
-    pages = [found for page in answer.pages or () if (found := edit(page)) is not None]
-    return replace(answer, pages=tuple(pages))
-
-
-def _edit_first(page: Page, edit: Callable[[bytes, bytes], list[bytes]]) -> Page:
-    key, value, *others = cast("list[bytes]", decode_plain(page.items))
-    return replace(page, items=encode_plain([*edit(key, value), *others]))
-
-
-TRICKS: dict[str, tuple[str, type[Any], Change]] = {
-    "another state root": (HEADERS_REQUEST, Headers, lambda found: _edit_header(found, state_root=bytes(32))),
-    "an older state": (HEADERS_REQUEST, Headers, lambda found: _edit_header(found, state_height=0)),
-    "a false height": (HEADERS_REQUEST, Headers, lambda found: _edit_header(found, height=10**6)),
-    "a header left out": (HEADERS_REQUEST, Headers, lambda found: replace(found, headers=found.headers[1:])),
-    "a forged header below the last": (
-        HEADERS_REQUEST, Headers,
-        lambda found: replace(found, headers=(_forge(found.headers[0], state_root=bytes(32)), *found.headers[1:])),
-    ),
-    "no certificate": (HEADERS_REQUEST, Headers, lambda found: replace(found, certificates=found.certificates[:-1])),
-    "a forged certificate": (
-        HEADERS_REQUEST, Headers,
-        lambda found: replace(
-            found, certificates=(*found.certificates[:-1], found.certificates[-1][:-1] + b"\x01")
-        ),
-    ),
-    "the certificate of another block": (
-        HEADERS_REQUEST, Headers, lambda found: replace(found, certificates=(*found.certificates, b"\x80")),
-    ),
-    "another validator set": (
-        HEADERS_REQUEST, Headers,
-        lambda found: replace(
-            found,
-            validators=None if found.validators is None else replace(found.validators, keys=(bytes(32),) * 4),
-        ),
-    ),
-    "no validator set": (HEADERS_REQUEST, Headers, lambda found: replace(found, validators=None)),
-    "no headers that can be read": (
-        HEADERS_REQUEST, Headers, lambda found: replace(found, headers=(b"\xff", *found.headers[1:])),
-    ),
-    "a manifest without a page": (
-        MANIFEST_REQUEST, ManifestAnswer,
-        lambda found: ManifestAnswer(replace(found.manifest, pages=found.manifest.pages[1:])),
-    ),
-    "a manifest out of order": (
-        MANIFEST_REQUEST, ManifestAnswer,
-        lambda found: ManifestAnswer(replace(found.manifest, pages=found.manifest.pages[::-1])),
-    ),
-    "a manifest with another log": (
-        MANIFEST_REQUEST, ManifestAnswer,
-        lambda found: ManifestAnswer(replace(found.manifest, log_edge=(bytes(32), *found.manifest.log_edge[1:]))),
-    ),
-    "a manifest with a shorter log": (
-        MANIFEST_REQUEST, ManifestAnswer,
-        lambda found: ManifestAnswer(replace(found.manifest, log_edge=found.manifest.log_edge[1:])),
-    ),
-    "another value": (
-        PAGES_REQUEST, PagesAnswer,
-        lambda found: _edit_pages(
-            found, lambda page: _edit_first(page, lambda key, value: [key, value + b"\0"])
-        ),
-    ),
-    "a key left out": (
-        PAGES_REQUEST, PagesAnswer,
-        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda key, value: [])),
-    ),
-    "a key twice": (
-        PAGES_REQUEST, PagesAnswer,
-        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda key, value: [key, value, key, value])),
-    ),
-    "a key without a value": (
-        PAGES_REQUEST, PagesAnswer,
-        lambda found: _edit_pages(found, lambda page: _edit_first(page, lambda key, value: [key])),
-    ),
-    "a number for a key": (
-        PAGES_REQUEST, PagesAnswer,
-        lambda found: _edit_pages(found, lambda page: replace(page, items=encode_plain([1, 2]))),
-    ),
-    "what is no list": (
-        PAGES_REQUEST, PagesAnswer, lambda found: _edit_pages(found, lambda page: replace(page, items=b"\xc1")),
-    ),
-    "a page left out": (PAGES_REQUEST, PagesAnswer, lambda found: _edit_pages(found, lambda page: None)),
-    "no progress": (PAGES_REQUEST, PagesAnswer, lambda found: replace(found, following=0, pages=())),
-    "more pages than were asked for": (
-        PAGES_REQUEST, PagesAnswer, lambda found: replace(found, following=found.following + 1),
-    ),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("trick", sorted(TRICKS))
@@ -462,7 +349,7 @@ async def test_pages_that_do_not_have_the_digest_of_the_header_change_nothing(
     """Root and digest are two commitments of one header; that they differ would be a fault of those who signed it."""
     await stage(world, source)
     key = keyspace.staged(keyspace.header(SNAPSHOT))
-    world.store.write([(key, _forge(world.store.get(key) or b"", state_digest=bytes(32)))], [])
+    world.store.write([(key, forge(world.store.get(key) or b"", state_digest=bytes(32)))], [])
     before = world.chain.head
 
     with pytest.raises(SnapshotInvalid, match="state digest"):
