@@ -202,10 +202,12 @@ def open_block(
     named: Mapping[int, bytes],
     *,
     trusts_quorum: bool = False,
+    refused: frozenset[tuple[int, int]] | None = None,
 ) -> Fetched:
     """Return the block above `head`, verified; `named` is what `find_named` gave.  Raises SourceFault.
 
     trusts_quorum: do not check again what authors signed, since the result is compared with what a quorum signed.
+    refused: (height, place) of events that failed when all that authors signed was checked elsewhere; None: not yet.
     """
     header = verify_block(parameters, block, head.header, head.hash, named.get(head.height + 1))
     batch = make_batch(header, head.header, block.items)
@@ -216,21 +218,26 @@ def open_block(
         return proposal
 
     header_hash = compute_header_hash(block.header)
-    if not trusts_quorum or batch is None:
+    has_valid_events = refused is not None and not any(height == header.height for height, _ in refused)
+    if not (trusts_quorum or has_valid_events) or batch is None:
         return Fetched(header.height, header_hash, check(), block.certificate)
     proposal = Proposal(batch, cache.check_all(block.items, certified=True))
     verify_payloads(block, proposal)
-    return Fetched(header.height, header_hash, proposal, block.certificate, check)
+    return Fetched(header.height, header_hash, proposal, block.certificate, None if has_valid_events else check)
 
 
 def replay_block(
-    chain: Chain, proposal: Proposal, header_hash: bytes, check_again: Callable[[], Proposal] | None = None
+    chain: Chain,
+    proposal: Proposal,
+    header_hash: bytes,
+    check_again: Callable[[], Proposal] | None = None,
+    synced: bool = True,
 ) -> Executed:
     """Execute a fetched block, and write it only when it gives the header that a quorum signed.
 
     check_again: as in `Fetched`; what it gives is executed when the first result differs, since a quorum skips what was
-    not validly signed.  Raises ReplayDiffers when that differs too, and SourceFault; nothing is written then.  Blocks
-    on the disk.
+    not validly signed.  synced: see `Chain.commit`.  Raises ReplayDiffers when that differs too, and SourceFault;
+    nothing is written then.  Blocks on the disk.
     """
     executed = chain.compute(proposal.batch, proposal.checked)
     if executed.hash != header_hash and check_again is not None:
@@ -238,7 +245,7 @@ def replay_block(
         executed = chain.compute(proposal.batch, proposal.checked)
     if executed.hash != header_hash:
         raise ReplayDiffers(executed.header.height, executed.hash, header_hash)
-    chain.commit(executed)
+    chain.commit(executed, synced=synced)
     return executed
 
 

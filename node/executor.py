@@ -44,6 +44,8 @@ class Executor:
         proposal: Proposal,
         header_hash: bytes,
         check_again: Callable[[], Proposal] | None = None,
+        *,
+        synced: bool = True,
     ) -> Executed | None:
         """Execute a fetched block, and write it only when it gives the header that a quorum signed: see `replay_block`.
 
@@ -53,7 +55,7 @@ class Executor:
             if height <= self.chain.head.height:
                 return None
             executed = await trio.to_thread.run_sync(
-                replay_block, self.chain, proposal, header_hash, check_again, limiter=self._thread
+                replay_block, self.chain, proposal, header_hash, check_again, synced, limiter=self._thread
             )
             self._tell(executed)
             return executed

@@ -35,6 +35,7 @@ from node.cold_epochs import ColdEpochs
 from node.config import AUDITOR, VALIDATOR, Config, ConfigInvalid, parse_peers
 from node.eras import choose_validators
 from node.event_cache import EventCache
+from node.event_checks import EventChecker
 from node.history_fill import HISTORY_REQUEST, HistoryFill
 from node.integrity import EXECUTION, RULES, STATE, Integrity, WatchedExecutor
 from node.mempool import Mempool
@@ -162,6 +163,7 @@ class Node:
             trusts_quorum=config.node.role == VALIDATOR,
             snapshots=self.snapshots if config.begins_from_snapshots else None,
             caught_up=self._resume,
+            checker=EventChecker(chain.chain_id),
         )
         self.relay = Relay(
             chain,
