@@ -3,10 +3,11 @@
 Everything here is called from the API's thread.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ledger.archive.catalogue import SegmentEntry
 from ledger.archive.collection import Archive
 from ledger.chain import Chain
 from ledger.events import SignedEvent
@@ -95,6 +96,10 @@ class NodeServices(Protocol):
 
     def open_archive(self) -> Archive | None:
         """Return the archive of this node's cold epochs, or None; blocks, so call it in a thread."""
+        ...
+
+    def list_catalogues(self) -> Mapping[bytes, Sequence[SegmentEntry]]:
+        """Return which segments connected peers say that they have, by the peer's key."""
         ...
 
     takes_events: bool
