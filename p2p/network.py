@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import trio
@@ -16,6 +16,7 @@ from p2p.handshake import HELLO_BYTES_MAX, PROTOCOL_VERSION, Hello, Role, decode
 from p2p.host import Host, LinkStream, PeerAddress, peer_id_of
 from p2p.libp2p_tcp import OpenTcp
 from p2p.links import DELIVERED, Inbound, Link
+from p2p.open_service import OpenService
 from p2p.parameters import NetworkLimits
 from p2p.peers import PeerTable
 from p2p.requests import Handler
@@ -92,12 +93,14 @@ class Network:
         self._admit = admit
         self._height = height
         self._on_peer = on_peer
+        self._services: dict[str, Callable[[LinkStream], Awaitable[None]]] = {}
         self._host = Host(
             seed,
             self._limits,
             refuse=self._why_refused,
             is_known=self._is_configured,
             serve=self._serve_inbound,
+            services=self._services,
             on_fault=self.penalize,
             open_tcp=open_tcp,
         )
@@ -168,6 +171,14 @@ class Network:
         """Answer requests of a kind with `handler`: (public key of the peer, body) to the response's body."""
         assert kind not in self._handlers, f"requests of kind {kind} have a handler"
         self._handlers[kind] = handler
+
+    def answer_questions(self, protocol: str, answer: Handler) -> None:
+        """Answer programs that are no nodes, one question on a stream of `protocol`; call it before `run`.
+
+        answer: (public key of the peer, question) to the answer's body.  See p2p/open_service.py.
+        """
+        assert protocol not in self._services, f"{protocol} has a service"
+        self._services[protocol] = OpenService(answer, self._limits, self.penalize).serve
 
     def connected(self) -> tuple[bytes, ...]:
         """Return the keys of the peers with a link, in order."""

@@ -74,6 +74,19 @@ class NetworkLimits:
     requests_served_max: int = 8
     requests_served_total_max: int = 64
 
+    # Questions of programs that are no nodes, one on a stream (p2p/open_service.py).
+    question_bytes_max: int = 1_024
+    question_timeout_s: float = 5.0
+    answer_timeout_s: float = 15.0
+    """An answer that a peer has not taken by then is given up: it lies in our memory."""
+    questions_open_max: int = 4
+    """Of one peer; one more is answered `busy`."""
+    questions_per_second: int = 20
+    questions_burst: int = 100
+    questioners_counted_max: int = 4_096
+    answers_held_max: int = 16
+    """Answers of one protocol that are made or sent at a time, to all peers."""
+
     # Scores.
     peers_scored_max: int = 4_096
     ban_score: int = 100

@@ -157,6 +157,33 @@ class Rogue:
     async def send_frames(self, *frames: bytes, stream_id: int = 1) -> None:
         await self.write_stream(encode_frames(frames), stream_id)
 
+    async def open_protocol(self, protocol: str, stream_id: int = 1) -> None:
+        """Open a stream and ask for a protocol, without waiting for the answers."""
+        await self.write_yamux(WINDOW_UPDATE, SYN, stream_id, 0)
+        await self.write_stream(multistream_line("/multistream/1.0.0"), stream_id)
+        await self.write_stream(multistream_line(protocol), stream_id)
+
+    async def read_streams(self, count: int) -> dict[int, bytes]:
+        """Return what came on each stream, once `count` of them have ended; a reset one ends with b"reset"."""
+        received: dict[int, bytes] = {}
+        pending, ended = b"", 0
+        with trio.fail_after(PATIENCE_S):
+            while ended < count:
+                while len(pending) < 12:
+                    pending += await self.secured.read()
+                _, kind, flags, stream_id, length = struct.unpack_from("!BBHII", pending)
+                pending = pending[12:]
+                if kind == DATA:
+                    while len(pending) < length:
+                        pending += await self.secured.read()
+                    received[stream_id] = received.get(stream_id, b"") + pending[:length]
+                    pending = pending[length:]
+                if kind in (DATA, WINDOW_UPDATE) and flags & (FIN | RST):
+                    ended += 1
+                    if flags & RST:
+                        received[stream_id] = received.get(stream_id, b"") + b"reset"
+        return received
+
     async def wait_closed(self) -> None:
         """Read, and ignore what comes, until the other side closes."""
         with trio.fail_after(PATIENCE_S):
