@@ -22,7 +22,7 @@ from multiaddr.exceptions import Error as MultiaddrError
 
 from p2p.errors import PeerFault, PeerUnreachable
 from p2p.libp2p_defences import ED25519_ID_PREFIX, BoundedCommunicator, key_in, make_host
-from p2p.libp2p_tcp import ConnectionTable, OpenTcp, TcpConnection, TcpTransport, tcp_multiaddr
+from p2p.libp2p_tcp import ConnectionTable, OpenTcp, TcpConnection, TcpTransport, is_range_counted, tcp_multiaddr
 from p2p.libp2p_yamux import YamuxStream
 from p2p.parameters import NetworkLimits
 
@@ -199,9 +199,23 @@ class Host:
         if len(self.table.of_peer(public_key)) >= self._limits.connections_per_peer_max:
             return "too many connections of this peer"
         if connection.inbound and not self._is_known(public_key):
-            keys = [c.public_key for c in self.table.connections if c.inbound]
-            if sum(1 for key in keys if key is not None and not self._is_known(key)) >= self._limits.strangers_max:
-                return "too many peers that are not configured"
+            return self._why_no_stranger(connection)
+        return None
+
+    def _why_no_stranger(self, connection: TcpConnection) -> str | None:
+        """Say why one more peer that is not configured is too many, or None."""
+        strangers = [
+            each
+            for each in self.table.connections
+            if each.inbound and each.public_key is not None and not self._is_known(each.public_key)
+        ]
+        if len(strangers) >= self._limits.strangers_max:
+            return "too many peers that are not configured"
+        remote = connection.get_remote_address()
+        counted = remote is not None and is_range_counted(remote[0], self._limits)
+        near = sum(1 for each in strangers if each.range == connection.range)
+        if counted and near >= self._limits.strangers_per_range_max:
+            return f"too many peers that are not configured from {connection.range}"
         return None
 
     async def _on_link_stream(self, net_stream: INetStream) -> None:

@@ -195,16 +195,16 @@ class Rogue:
 
 
 @asynccontextmanager
-async def tcp_to(target: Network) -> AsyncIterator[trio.SocketStream]:
-    stream = await trio.open_tcp_stream("127.0.0.1", target.listen_port)
+async def tcp_to(target: Network, local_address: str = "127.0.0.1") -> AsyncIterator[trio.SocketStream]:
+    stream = await trio.open_tcp_stream("127.0.0.1", target.listen_port, local_address=local_address)
     async with stream:
         yield stream
 
 
 @asynccontextmanager
-async def rogue(target: Network, number: int) -> AsyncIterator[Rogue]:
+async def rogue(target: Network, number: int, local_address: str = "127.0.0.1") -> AsyncIterator[Rogue]:
     """A rogue connected to `target`, with the key of `number`, up to and with the choice of yamux."""
-    async with tcp_to(target) as stream:
+    async with tcp_to(target, local_address) as stream:
         tcp = TcpConnection(stream, ConnectionTable(LIMITS), inbound=False)
         key_pair = create_new_key_pair(seed(number))
         noise = NoiseTransport(key_pair, noise_privkey=create_noise_key_pair().private_key)
