@@ -17,12 +17,13 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.secure_session import SecureSession
 from libp2p.security.security_multistream import SecurityMultistream
 
-from p2p.handshake import PROTOCOL_VERSION, Hello, Role, encode_hello
+from p2p.handshake import Hello, Role, encode_hello
 from p2p.host import PeerAddress
 from p2p.libp2p_defences import ED25519_ID_PREFIX
 from p2p.libp2p_tcp import ConnectionTable, TcpConnection
 from p2p.network import Network
 from p2p.parameters import NetworkLimits
+from p2p.versions import VERSION_MAX, VERSION_MIN
 from p2p.wire import FrameKind, FrameReader, encode_frames
 
 CHAIN = b"test chain"
@@ -112,10 +113,17 @@ async def drain(network: Network) -> None:
         pass
 
 
-def hello(number: int, chain_id: bytes = CHAIN, public_key: bytes | None = None) -> bytes:
+def hello(
+    number: int,
+    chain_id: bytes = CHAIN,
+    public_key: bytes | None = None,
+    version_min: int = VERSION_MIN,
+    version_max: int = VERSION_MAX,
+) -> bytes:
     return encode_hello(
         Hello(
-            protocol_version=PROTOCOL_VERSION,
+            version_min=version_min,
+            version_max=version_max,
             chain_id=chain_id,
             public_key=public_key or key_of(number),
             role=Role.OBSERVER.value,
