@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from p2p.errors import PeerFault, PeerUnreachable
-from p2p.handshake import Hello, Role
+from p2p.handshake import Agreed, Hello
 from p2p.host import LinkStream
 from p2p.outbox import Outbox
 from p2p.parameters import NetworkLimits
@@ -54,7 +54,7 @@ class Link:
         self,
         stream: LinkStream,
         hello: Hello,
-        role: Role,
+        agreed: Agreed,
         limits: NetworkLimits,
         *,
         reader: FrameReader,
@@ -68,7 +68,8 @@ class Link:
         self.public_key = stream.public_key
         self.dialed = stream.dialed
         self.address = stream.address
-        self.role = role
+        self.role = agreed.role
+        self.version = agreed.version
         self.height = hello.height
         self.counters = LinkCounters()
         self.rtt_s: float | None = None

@@ -38,12 +38,19 @@ class NetworkLimits:
     inbound_connections_per_address_max: int = 128
     accepts_per_second_per_address: int = 50
     accepts_burst_per_address: int = 400
+    inbound_connections_per_range_max: int = 256
+    accepts_per_second_per_range: int = 200
+    accepts_burst_per_range: int = 800
+    range_limits_on_loopback: bool = False
+    """Whether this machine's own addresses, too, are limited by their range; by address they are always."""
     addresses_counted_max: int = 4_096
     handshakes_max: int = 64
-    """Unauthenticated connections; when there are more, the oldest of the busiest address is closed."""
+    """Unauthenticated connections; when there are more, the oldest of the busiest range's busiest address is closed."""
     connections_per_peer_max: int = 3
     strangers_max: int = 128
     """Connections from peers that are not configured by key."""
+    strangers_per_range_max: int = 32
+    """Of these, from one range of addresses: many keys in one place are cheap (p2p/address_ranges.py)."""
     linkless_s: float = 60.0
     """An authenticated connection that opens no link (another implementation's ping, say) is closed after this."""
     upgrade_timeout_s: float = 5.0
@@ -73,6 +80,19 @@ class NetworkLimits:
     requests_outstanding_max: int = 16
     requests_served_max: int = 8
     requests_served_total_max: int = 64
+
+    # Questions of programs that are no nodes, one on a stream (p2p/open_service.py).
+    question_bytes_max: int = 1_024
+    question_timeout_s: float = 5.0
+    answer_timeout_s: float = 15.0
+    """An answer that a peer has not taken by then is given up: it lies in our memory."""
+    questions_open_max: int = 4
+    """Of one peer; one more is answered `busy`."""
+    questions_per_second: int = 20
+    questions_burst: int = 100
+    questioners_counted_max: int = 4_096
+    answers_held_max: int = 16
+    """Answers of one protocol that are made or sent at a time, to all peers."""
 
     # Scores.
     peers_scored_max: int = 4_096

@@ -17,12 +17,13 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.secure_session import SecureSession
 from libp2p.security.security_multistream import SecurityMultistream
 
-from p2p.handshake import PROTOCOL_VERSION, Hello, Role, encode_hello
+from p2p.handshake import Hello, Role, encode_hello
 from p2p.host import PeerAddress
 from p2p.libp2p_defences import ED25519_ID_PREFIX
 from p2p.libp2p_tcp import ConnectionTable, TcpConnection
 from p2p.network import Network
 from p2p.parameters import NetworkLimits
+from p2p.versions import VERSION_MAX, VERSION_MIN
 from p2p.wire import FrameKind, FrameReader, encode_frames
 
 CHAIN = b"test chain"
@@ -112,10 +113,17 @@ async def drain(network: Network) -> None:
         pass
 
 
-def hello(number: int, chain_id: bytes = CHAIN, public_key: bytes | None = None) -> bytes:
+def hello(
+    number: int,
+    chain_id: bytes = CHAIN,
+    public_key: bytes | None = None,
+    version_min: int = VERSION_MIN,
+    version_max: int = VERSION_MAX,
+) -> bytes:
     return encode_hello(
         Hello(
-            protocol_version=PROTOCOL_VERSION,
+            version_min=version_min,
+            version_max=version_max,
             chain_id=chain_id,
             public_key=public_key or key_of(number),
             role=Role.OBSERVER.value,
@@ -157,6 +165,33 @@ class Rogue:
     async def send_frames(self, *frames: bytes, stream_id: int = 1) -> None:
         await self.write_stream(encode_frames(frames), stream_id)
 
+    async def open_protocol(self, protocol: str, stream_id: int = 1) -> None:
+        """Open a stream and ask for a protocol, without waiting for the answers."""
+        await self.write_yamux(WINDOW_UPDATE, SYN, stream_id, 0)
+        await self.write_stream(multistream_line("/multistream/1.0.0"), stream_id)
+        await self.write_stream(multistream_line(protocol), stream_id)
+
+    async def read_streams(self, count: int) -> dict[int, bytes]:
+        """Return what came on each stream, once `count` of them have ended; a reset one ends with b"reset"."""
+        received: dict[int, bytes] = {}
+        pending, ended = b"", 0
+        with trio.fail_after(PATIENCE_S):
+            while ended < count:
+                while len(pending) < 12:
+                    pending += await self.secured.read()
+                _, kind, flags, stream_id, length = struct.unpack_from("!BBHII", pending)
+                pending = pending[12:]
+                if kind == DATA:
+                    while len(pending) < length:
+                        pending += await self.secured.read()
+                    received[stream_id] = received.get(stream_id, b"") + pending[:length]
+                    pending = pending[length:]
+                if kind in (DATA, WINDOW_UPDATE) and flags & (FIN | RST):
+                    ended += 1
+                    if flags & RST:
+                        received[stream_id] = received.get(stream_id, b"") + b"reset"
+        return received
+
     async def wait_closed(self) -> None:
         """Read, and ignore what comes, until the other side closes."""
         with trio.fail_after(PATIENCE_S):
@@ -168,16 +203,16 @@ class Rogue:
 
 
 @asynccontextmanager
-async def tcp_to(target: Network) -> AsyncIterator[trio.SocketStream]:
-    stream = await trio.open_tcp_stream("127.0.0.1", target.listen_port)
+async def tcp_to(target: Network, local_address: str = "127.0.0.1") -> AsyncIterator[trio.SocketStream]:
+    stream = await trio.open_tcp_stream("127.0.0.1", target.listen_port, local_address=local_address)
     async with stream:
         yield stream
 
 
 @asynccontextmanager
-async def rogue(target: Network, number: int) -> AsyncIterator[Rogue]:
+async def rogue(target: Network, number: int, local_address: str = "127.0.0.1") -> AsyncIterator[Rogue]:
     """A rogue connected to `target`, with the key of `number`, up to and with the choice of yamux."""
-    async with tcp_to(target) as stream:
+    async with tcp_to(target, local_address) as stream:
         tcp = TcpConnection(stream, ConnectionTable(LIMITS), inbound=False)
         key_pair = create_new_key_pair(seed(number))
         noise = NoiseTransport(key_pair, noise_privkey=create_noise_key_pair().private_key)

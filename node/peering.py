@@ -1,0 +1,128 @@
+"""A node's peers: who is admitted, what they are answered, and what is told of them."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import trio
+from client_api.services import PeerStatus
+
+from ledger.chain import Chain
+from ledger.primitives.encoding import EncodingError
+from ledger.primitives.signing import SigningKey
+from node.block_fetch import SourceFault, answer_range
+from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
+from node.config import VALIDATOR, Config, parse_peers
+from node.peer_answers import Answer, list_answers
+from p2p.errors import PeerFault
+from p2p.handshake import Role
+from p2p.host import PeerAddress
+from p2p.network import Network, PeerEvent, PeerReport
+from p2p.parameters import NetworkLimits
+
+logger = logging.getLogger(__name__)
+
+BLOCKS_PROTOCOL = "/atlas/blocks/1"
+"""Blocks for whoever asks, one range on a stream; docs/networking.md specifies it."""
+DIAL_RETRY_S_MAX = 1.0
+"""A restarted validator is back in consensus as soon as its peers dial it again."""
+
+
+class Peering:
+    """The network as this node uses it.  `run` is its service."""
+
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path,
+        seed: bytes,
+        chain: Chain,
+        on_peer: Callable[[PeerEvent], None],
+    ) -> None:
+        self._config = config
+        self._chain = chain
+        self._key = SigningKey(seed)
+        self._reports: tuple[PeerReport, ...] = ()
+        peers = parse_peers(config_path, config.p2p.peers)
+        self.network = Network(
+            seed,
+            chain.chain_id,
+            self._find_role(),
+            config.p2p.port,
+            config.p2p.host,
+            tuple(PeerAddress(peer.public_key, peer.host, peer.port) for peer in peers),
+            self._admits,
+            NetworkLimits(retry_s_max=DIAL_RETRY_S_MAX),
+            height=lambda: self._chain.head.height,
+            on_peer=on_peer,
+        )
+        for kind, answer in list_answers():
+            self.network.handle_requests(kind, partial(self._answer, answer))
+        self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
+        self.network.answer_questions(BLOCKS_PROTOCOL, self._answer_blocks)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen, dial and serve until cancelled; ready when the port is open.  Raises PortInUse."""
+        await self.network.run(task_status=task_status)
+
+    def follow_chain(self) -> None:
+        """The head has changed: be to peers what it makes of us."""
+        self.network.role = self._find_role()
+
+    def _find_role(self) -> Role:
+        """Return what this node is to its peers, as far as it knows."""
+        is_validator = self._config.node.role == VALIDATOR and self._key.public in self._chain.validators.keys
+        return Role.VALIDATOR if is_validator else Role.OBSERVER
+
+    def _admits(self, public_key: bytes, role: Role) -> bool:
+        return role is not Role.VALIDATOR or public_key in self._chain.validators.keys
+
+    # What peers are asked, and what they are answered.
+
+    def list_sources(self) -> list[bytes]:
+        """Return the connected peers, the highest first."""
+        reports = self.network.peer_report()
+        return [report.public_key for report in sorted(reports, key=lambda report: (-report.height, report.public_key))]
+
+    def blame(self, peer: bytes, fault: SourceFault) -> None:
+        """Count a source's fault."""
+        self.network.penalize(peer, PeerFault("bad_blocks", 20, str(fault)))
+
+    async def challenge(self, peer: bytes, body: bytes, timeout_s: float) -> bytes:
+        """Ask a peer to prove that it keeps what it should.  Raises PeerUnreachable and PeerFault."""
+        return await self.network.request(peer, CHALLENGE_REQUEST, body, timeout_s, CHALLENGE_BYTES_MAX)
+
+    async def _answer(self, answer: Answer, peer: bytes, body: bytes) -> bytes:
+        return await trio.to_thread.run_sync(answer, self._chain, body)
+
+    async def _answer_blocks(self, peer: bytes, body: bytes) -> bytes:
+        try:
+            return await trio.to_thread.run_sync(answer_range, self._chain, body)
+        except EncodingError as error:
+            raise PeerFault("range_malformed", 5, f"expected a record of first and last: {error}") from error
+
+    async def _answer_challenge(self, peer: bytes, body: bytes) -> bytes:
+        return await trio.to_thread.run_sync(answer_challenge, self._chain, self._key, body)
+
+    # What is told of them.
+
+    def look(self) -> int | None:
+        """Take a report of all peers for `status`; return the highest height that one of them told, or None."""
+        self._reports = self.network.peer_report()
+        return max((report.height for report in self._reports), default=None)
+
+    def status(self) -> tuple[PeerStatus, ...]:
+        """Return the peers as they were at the last look; callable from any thread."""
+        return tuple(
+            PeerStatus(
+                public_key=report.public_key,
+                address=report.address,
+                role=report.role.value,
+                height=report.height,
+                rtt_ms=None if report.rtt_s is None else report.rtt_s * 1000,
+                queued_bytes=report.queued_bytes,
+                score=report.score,
+            )
+            for report in self._reports
+        )
