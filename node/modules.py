@@ -9,6 +9,7 @@ from ledger import (
     bonds,
     conduct,
     evidence,
+    holds,
     identity,
     membership,
     nod,
@@ -25,14 +26,16 @@ from ledger.policies import Policies
 from ledger.registry import Registry
 from node.config import ConfigInvalid
 from social import follows, posts, profiles, reactions, reposts
+from social.communities import founding, members, moderators
 from social.governance import close, drafts, measures, proposals, reports, votes
 
 AT_CLOSE = (close.AT_CLOSE, membership.AT_CLOSE)
 """What happens after an epoch was settled, in this order."""
 MODULES = (
     beats, identity, bonds, vouches, access_seals, account_keys, recovery, roles, transfers, rewards, conduct,
-    nodes, telemetry, nod, validators, membership, evidence,
+    nodes, telemetry, nod, validators, membership, evidence, holds,
     profiles, posts, reactions, reposts, follows,
+    founding, members, moderators,
     drafts, reports, proposals, measures, votes, close,
 )  # fmt: skip
 
