@@ -88,7 +88,7 @@ class Archivist:
             if self._keep_epochs:
                 height = await trio.to_thread.run_sync(self._find_prunable)
                 if height and await self._executor.between_blocks(lambda: mark_pruned(self._chain.store, height)):
-                    dropped = await trio.to_thread.run_sync(drop_pruned, self._chain.store, height)
+                    dropped = await trio.to_thread.run_sync(drop_pruned, self._chain.store, height, _give_way)
                     logger.info("pruned up to height %d: %d keys, which the archive %s has", height, dropped, self._url)
         except FAULTS as fault:
             logger.warning("the archive %s is not up to date: %s", self._url, fault)
@@ -96,8 +96,8 @@ class Archivist:
     def _write(self) -> None:
         verify = make_certificate_verifier
         with self._chain.store.snapshot() as snapshot:
-            source = Source(str(self._chain.store.path), snapshot)
-            for written in write_archive(source, ArchiveStore(self._url), EPOCHS_IN_SEGMENT, verify):
+            source, store = Source(str(self._chain.store.path), snapshot), ArchiveStore(self._url)
+            for written in write_archive(source, store, EPOCHS_IN_SEGMENT, verify, _give_way):
                 logger.info("archived %s: %d bytes", written.name, written.bytes)
 
     def _find_prunable(self) -> int:
@@ -108,3 +108,8 @@ class Archivist:
             source = Source(str(self._chain.store.path), snapshot)
             height = find_prunable(source, archive, self._keep_epochs, checked_to=pruned)
         return height if height > pruned else 0
+
+
+def _give_way(*progress: int) -> None:
+    """Called in the thread at each step: a node that stops does not wait for its archive."""
+    trio.from_thread.check_cancelled()

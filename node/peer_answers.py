@@ -5,6 +5,7 @@ from functools import partial
 
 from ledger.chain import Chain
 from node.block_fetch import OpenArchive, answer_range
+from node.catalogue import CATALOGUE_REQUEST, answer_catalogue
 from node.history_fill import HISTORY_REQUEST, answer_history
 from node.snapshot_fetch import (
     HEADERS_REQUEST,
@@ -28,4 +29,5 @@ def list_answers(open_archive: OpenArchive = lambda: None) -> list[tuple[str, An
         (HISTORY_REQUEST, partial(answer_history, open_archive=open_archive)),
         (MANIFEST_REQUEST, ManifestAnswers()),
         (PAGES_REQUEST, answer_pages),
+        (CATALOGUE_REQUEST, partial(answer_catalogue, open_archive=open_archive)),
     ]

@@ -11,7 +11,7 @@ from client_api.services import PeerStatus
 from ledger.chain import Chain
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.signing import SigningKey
-from node.block_fetch import SourceFault, answer_range
+from node.block_fetch import OpenArchive, SourceFault, answer_range
 from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
 from node.config import VALIDATOR, Config, parse_peers
 from node.peer_answers import Answer, list_answers
@@ -39,7 +39,10 @@ class Peering:
         seed: bytes,
         chain: Chain,
         on_peer: Callable[[PeerEvent], None],
+        open_archive: OpenArchive = lambda: None,
     ) -> None:
+        """open_archive: of what is pruned here."""
+        self._open_archive = open_archive
         self._config = config
         self._chain = chain
         self._key = SigningKey(seed)
@@ -57,7 +60,7 @@ class Peering:
             height=lambda: self._chain.head.height,
             on_peer=on_peer,
         )
-        for kind, answer in list_answers():
+        for kind, answer in list_answers(open_archive):
             self.network.handle_requests(kind, partial(self._answer, answer))
         self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
         self.network.answer_questions(BLOCKS_PROTOCOL, self._answer_blocks)
@@ -98,7 +101,7 @@ class Peering:
 
     async def _answer_blocks(self, peer: bytes, body: bytes) -> bytes:
         try:
-            return await trio.to_thread.run_sync(answer_range, self._chain, body)
+            return await trio.to_thread.run_sync(answer_range, self._chain, body, self._open_archive)
         except EncodingError as error:
             raise PeerFault("range_malformed", 5, f"expected a record of first and last: {error}") from error
 

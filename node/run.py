@@ -26,7 +26,9 @@ from ledger.primitives.encoding import EncodingError
 from ledger.primitives.signing import SigningKey
 from ledger.store import Store
 from ledger.transition import Executed
+from node.archivist import Archivist
 from node.block_sync import BlockSync
+from node.catalogue import CATALOGUE_REQUEST, Catalogues
 from node.clock import BeatClock, monotonic_ms
 from node.cold_epochs import ColdEpochs
 from node.config import AUDITOR, VALIDATOR, Config, ConfigInvalid
@@ -112,8 +114,22 @@ class Node:
         self.mempool = Mempool()
         self.beats = BeatClock(chain.genesis.beat_ms)
         self.executor = WatchedExecutor(chain, integrity)
-        self.peering = Peering(config, config_path, seed, chain, self._on_peer)
+        cold = ColdEpochs(config.archive_url)
+        self.peering = Peering(config, config_path, seed, chain, self._on_peer, cold.open)
         self.network = self.peering.network
+        self.archivist = Archivist(
+            chain,
+            self.executor,
+            config.archive_url,
+            writes=config.archive.write,
+            keep_epochs=config.archive.keep_epochs,
+        )
+        self.catalogues = Catalogues(
+            chain,
+            request=lambda peer, body: self.network.request(peer, CATALOGUE_REQUEST, body),
+            peers=self.peering.list_sources,
+            blame=self.peering.blame,
+        )
         self.tree_builder = TreeBuilder(chain)
         self.history = HistoryFill(
             chain,
@@ -164,10 +180,12 @@ class Node:
             self.status,
             lambda: integrity.alert,
             takes_events=config.node.role != AUDITOR,
-            open_archive=ColdEpochs(config.archive_url).open,
+            open_archive=cold.open,
+            list_catalogues=self.catalogues.list_known,
         )
         self.executor.listen(self._on_executed)
         self.executor.listen(self.tree_builder.saw_block)
+        self.executor.listen(self.archivist.saw_block)
         self.executor.listen_replaced(self._on_replaced)
 
     def _make_validator(self, vote_log: VoteLog | None) -> Validator:
@@ -194,6 +212,7 @@ class Node:
             await nursery.start(self.peering.run)
             nursery.start_soon(self._serve_inbound)
             nursery.start_soon(self._watch_peers)
+            nursery.start_soon(self.catalogues.run)
             self._restore_submissions()
             await nursery.start(self._write)
             api: ApiServer | None = None
@@ -223,6 +242,7 @@ class Node:
             nursery.start_soon(self.sync.run)
             nursery.start_soon(self.history.run)
             nursery.start_soon(self.tree_builder.run)
+            nursery.start_soon(self.archivist.run)
             if self.validator is not None:
                 await nursery.start(self.validator.run)
             task_status.started()
