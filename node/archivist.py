@@ -56,7 +56,7 @@ class Archivist:
         self._writes = writes
         self._keep_epochs = keep_epochs
         self._epoch = -1
-        self._due_height = 0
+        self._due_height: int | None = None
         self._wake = trio.Event()
 
     @property
@@ -66,10 +66,11 @@ class Archivist:
     def saw_block(self, executed: Executed) -> None:
         """To be called in the trio thread with each block."""
         header = executed.header
+        if self._due_height is not None and (header.height >= self._due_height or header.epoch != self._epoch):
+            self._due_height = None
+            self._wake.set()
         if header.epoch != self._epoch:
             self._epoch, self._due_height = header.epoch, header.height + SETTLE_BLOCKS
-        if header.height == self._due_height:
-            self._wake.set()
 
     async def run(self) -> None:
         """Write and prune now, and whenever an epoch is over; runs until cancelled."""

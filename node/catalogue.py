@@ -28,6 +28,8 @@ ENTRIES_MAX = 1_024
 ENTRIES_OF_PEER_MAX = 8_192
 PEERS_MAX = 64
 ASK_EVERY_S = 30.0
+LOOK_S = 1.0
+"""So soon after it has connected, a peer is asked for the first time."""
 CATALOGUE_BYTES_MAX = 512 * 1024
 
 
@@ -89,21 +91,25 @@ class Catalogues:
         self._peers = peers
         self._blame = blame
         self._known: dict[bytes, tuple[SegmentEntry, ...]] = {}
+        self._due: dict[bytes, float] = {}  # when to ask each peer again
 
     def list_known(self) -> dict[bytes, tuple[SegmentEntry, ...]]:
         """Return the segments of each connected peer that has some; callable from any thread."""
         return dict(self._known)
 
     async def run(self) -> None:
-        """Ask all peers again and again; runs until cancelled."""
+        """Ask each peer soon after it has come, and then again and again; runs until cancelled."""
         while True:
-            await self.ask_all()
-            await trio.sleep(ASK_EVERY_S)
+            await self.ask_due(trio.current_time())
+            await trio.sleep(LOOK_S)
 
-    async def ask_all(self) -> None:
-        """Ask every peer for what is new since it was asked last."""
-        peers = self._peers()[:PEERS_MAX]
-        self._known = {peer: entries for peer, entries in self._known.items() if peer in peers}
+    async def ask_due(self, now: float) -> None:
+        """Ask every peer whose turn it is for what is new since it was asked last.  now: seconds of a steady clock."""
+        here = self._peers()[:PEERS_MAX]
+        self._known = {peer: entries for peer, entries in self._known.items() if peer in here}
+        self._due = {peer: at for peer, at in self._due.items() if peer in here}
+        peers = [peer for peer in here if self._due.get(peer, now) <= now]
+        self._due |= dict.fromkeys(peers, now + ASK_EVERY_S)
         for peer in peers:
             try:
                 await self._ask(peer)

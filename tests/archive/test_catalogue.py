@@ -70,9 +70,11 @@ async def test_what_peers_have_is_known_and_only_what_is_new_is_asked_for(
     monkeypatch.setattr(catalogue, "ENTRIES_MAX", 3)
     asking = Asking(chain, {PEERS[0]: honest(chain, archive), PEERS[1]: silent})
 
-    await asking.catalogues.ask_all()
+    await asking.catalogues.ask_due(0)
     first = asking.asked
-    await asking.catalogues.ask_all()
+    await asking.catalogues.ask_due(catalogue.ASK_EVERY_S - 1)
+    assert asking.asked == first, "it is nobody's turn yet"
+    await asking.catalogues.ask_due(catalogue.ASK_EVERY_S)
 
     assert len(archive.segments) == EPOCHS
     assert asking.catalogues.list_known() == {PEERS[0]: tuple(list_entries(archive))}
@@ -82,10 +84,10 @@ async def test_what_peers_have_is_known_and_only_what_is_new_is_asked_for(
 
 async def test_who_leaves_is_forgotten(chain: ArchivedWorld, archive: Archive) -> None:
     asking = Asking(chain, {PEERS[0]: honest(chain, archive)})
-    await asking.catalogues.ask_all()
+    await asking.catalogues.ask_due(0)
     asking.answers.clear()
 
-    await asking.catalogues.ask_all()
+    await asking.catalogues.ask_due(1)
 
     assert asking.catalogues.list_known() == {}
 
@@ -103,7 +105,7 @@ async def test_what_can_not_be_true_is_refused(chain: ArchivedWorld, archive: Ar
     first, second, *_ = list_entries(archive)
     asking = Asking(chain, {PEERS[0]: saying(first, LIES[lie](second)), PEERS[1]: honest(chain, archive)})
 
-    await asking.catalogues.ask_all()
+    await asking.catalogues.ask_due(0)
 
     assert asking.blamed == [PEERS[0]]
     assert list(asking.catalogues.list_known()) == [PEERS[1]]
@@ -118,7 +120,7 @@ async def test_garbage_and_repetition_are_refused(chain: ArchivedWorld, archive:
 
     asking = Asking(chain, {PEERS[0]: garbage, PEERS[1]: the_same_again})
 
-    await asking.catalogues.ask_all()
+    await asking.catalogues.ask_due(0)
 
     assert asking.blamed == [PEERS[0], PEERS[1]]
     assert asking.catalogues.list_known() == {}
@@ -146,7 +148,7 @@ async def test_an_endless_catalogue_ends(
 
     asking = Asking(chain, {PEERS[0]: endless})
 
-    await asking.catalogues.ask_all()
+    await asking.catalogues.ask_due(0)
 
     assert len(asking.catalogues.list_known()[PEERS[0]]) == 10
 
