@@ -111,7 +111,7 @@ class Node:
         self.mempool = Mempool()
         self.beats = BeatClock(chain.genesis.beat_ms)
         self.executor = WatchedExecutor(chain, integrity)
-        self.peering = Peering(config, config_path, seed, chain, self._on_peer)
+        self.peering = Peering(config, config_path, seed, chain, self._on_peer, lambda: integrity.alert is None)
         self.network = self.peering.network
         self.tree_builder = TreeBuilder(chain)
         self.history = HistoryFill(
