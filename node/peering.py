@@ -64,6 +64,7 @@ class Peering:
         self._is_sound = is_sound
         self._key = SigningKey(seed)
         self._reports: tuple[PeerReport, ...] = ()
+        self.addresses_known = self.addresses_verified = 0
         self._registered: frozenset[bytes] = frozenset()
         self._versions = make_versions(chain.chain_id, parse_upgrades(config_path, config.p2p.upgrades))
         self._was_obsolete = False
@@ -159,9 +160,20 @@ class Peering:
 
     # What is told of them.
 
+    @property
+    def protocol_min(self) -> int:
+        """The lowest version that this node still speaks at its height."""
+        return self._versions.lowest_at(self._chain.head.height)
+
+    @property
+    def protocol_max(self) -> int:
+        """The highest version that this node speaks."""
+        return self._versions.high
+
     def look(self) -> int | None:
         """Take a report of all peers for `status`; return the highest height that one of them told, or None."""
         self._reports = self.network.peer_report()
+        self.addresses_known, self.addresses_verified = len(self.discovery.book), self.discovery.book.verified
         return max((report.height for report in self._reports), default=None)
 
     def status(self) -> tuple[PeerStatus, ...]:
@@ -175,6 +187,7 @@ class Peering:
                 rtt_ms=None if report.rtt_s is None else report.rtt_s * 1000,
                 queued_bytes=report.queued_bytes,
                 score=report.score,
+                protocol_version=report.version,
             )
             for report in self._reports
         )

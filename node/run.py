@@ -367,6 +367,10 @@ class Node:
             mempool_bytes=self.mempool.size_bytes,
             uptime_ms=monotonic_ms() - self._started_ms,
             peers=self.peering.status(),
+            protocol_min=self.peering.protocol_min,
+            protocol_max=self.peering.protocol_max,
+            addresses_known=self.peering.addresses_known,
+            addresses_verified=self.peering.addresses_verified,
             alert=self.integrity.alert,
         )
 
