@@ -1,4 +1,4 @@
-"""A node's peers: who is admitted, what they are answered, and what is told of them."""
+"""A node's peers: who is admitted and found, what they are answered, and what is told of them."""
 
 import logging
 from collections.abc import Callable
@@ -9,12 +9,17 @@ import trio
 from client_api.services import PeerStatus
 
 from ledger.chain import Chain
+from ledger.nodes import list_nodes
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.signing import SigningKey
 from node.block_fetch import OpenArchive, SourceFault, answer_range
 from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
-from node.config import VALIDATOR, Config, parse_peers
+from node.clock import now_ms
+from node.config import VALIDATOR, Config, PeerEntry, parse_advertised, parse_peers, parse_upgrades
 from node.peer_answers import Answer, list_answers
+from node.upgrades import make_versions
+from p2p.address_book import AddressBook
+from p2p.discovery import Discovery
 from p2p.errors import PeerFault
 from p2p.handshake import Role
 from p2p.host import PeerAddress
@@ -25,8 +30,20 @@ logger = logging.getLogger(__name__)
 
 BLOCKS_PROTOCOL = "/atlas/blocks/1"
 """Blocks for whoever asks, one range on a stream; docs/networking.md specifies it."""
+BOOK_FILE = "peers.book"
+REGISTRY_S = 30.0
 DIAL_RETRY_S_MAX = 1.0
 """A restarted validator is back in consensus as soon as its peers dial it again."""
+
+
+def read_registered(chain: Chain) -> frozenset[bytes]:
+    """Return the keys of the nodes that are registered, and neither retired nor revoked.  Reads the disk."""
+    with chain.store.snapshot() as snapshot:
+        return frozenset(node.key for node in list_nodes(snapshot) if not node.revoked)
+
+
+def _to_addresses(entries: tuple[PeerEntry, ...]) -> tuple[PeerAddress, ...]:
+    return tuple(PeerAddress(each.public_key, each.host, each.port) for each in entries)
 
 
 class Peering:
@@ -39,27 +56,43 @@ class Peering:
         seed: bytes,
         chain: Chain,
         on_peer: Callable[[PeerEvent], None],
+        is_sound: Callable[[], bool],
         open_archive: OpenArchive = lambda: None,
     ) -> None:
-        """open_archive: of what is pruned here."""
+        """is_sound: whether the state may be read; a damaged one is not.  open_archive: of what is pruned here."""
         self._open_archive = open_archive
         self._config = config
         self._chain = chain
+        self._is_sound = is_sound
         self._key = SigningKey(seed)
         self._reports: tuple[PeerReport, ...] = ()
-        peers = parse_peers(config_path, config.p2p.peers)
+        self.addresses_known = self.addresses_verified = 0
+        self._registered: frozenset[bytes] = frozenset()
+        self._versions = make_versions(chain.chain_id, parse_upgrades(config_path, config.p2p.upgrades))
+        self._was_obsolete = False
+        limits = NetworkLimits(retry_s_max=DIAL_RETRY_S_MAX)
         self.network = Network(
             seed,
             chain.chain_id,
             self._find_role(),
             config.p2p.port,
             config.p2p.host,
-            tuple(PeerAddress(peer.public_key, peer.host, peer.port) for peer in peers),
+            _to_addresses(parse_peers(config_path, config.p2p.peers)),
             self._admits,
-            NetworkLimits(retry_s_max=DIAL_RETRY_S_MAX),
+            limits,
             height=lambda: self._chain.head.height,
             on_peer=on_peer,
+            versions=self._versions,
+            advertised=parse_advertised(config_path, config.p2p.advertise),
         )
+        book = AddressBook(
+            self._key.public,
+            limits,
+            lambda: now_ms() // 1_000,
+            is_registered=lambda key: key in self._registered,
+            bootstrap=_to_addresses(parse_peers(config_path, config.p2p.bootstrap, "bootstrap")),
+        )
+        self.discovery = Discovery(self.network, limits, book, config.data_folder / BOOK_FILE, config.p2p.outbound)
         for kind, answer in list_answers(open_archive):
             self.network.handle_requests(kind, partial(self._answer, answer))
         self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
@@ -67,11 +100,30 @@ class Peering:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, dial and serve until cancelled; ready when the port is open.  Raises PortInUse."""
-        await self.network.run(task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.network.run)
+            await nursery.start(self.discovery.run)
+            nursery.start_soon(self._read_registry_forever)
+            task_status.started()
+
+    async def _read_registry_forever(self) -> None:
+        """Know whose keys the ledger's node registry holds: a bond stands behind each, so they come first."""
+        while True:
+            if self._is_sound():
+                self._registered = await trio.to_thread.run_sync(read_registered, self._chain)
+            await trio.sleep(REGISTRY_S)
 
     def follow_chain(self) -> None:
         """The head has changed: be to peers what it makes of us."""
         self.network.role = self._find_role()
+        self.network.end_obsolete()
+        height = self._chain.head.height
+        if self._versions.is_obsolete_at(height) and not self._was_obsolete:
+            self._was_obsolete = True
+            logger.error(
+                "from height %d on peers speak version %d or newer, this software up to %d: upgrade it",
+                height, self._versions.lowest_at(height), self._versions.high,
+            )  # fmt: skip
 
     def _find_role(self) -> Role:
         """Return what this node is to its peers, as far as it knows."""
@@ -110,9 +162,20 @@ class Peering:
 
     # What is told of them.
 
+    @property
+    def protocol_min(self) -> int:
+        """The lowest version that this node still speaks at its height."""
+        return self._versions.lowest_at(self._chain.head.height)
+
+    @property
+    def protocol_max(self) -> int:
+        """The highest version that this node speaks."""
+        return self._versions.high
+
     def look(self) -> int | None:
         """Take a report of all peers for `status`; return the highest height that one of them told, or None."""
         self._reports = self.network.peer_report()
+        self.addresses_known, self.addresses_verified = len(self.discovery.book), self.discovery.book.verified
         return max((report.height for report in self._reports), default=None)
 
     def status(self) -> tuple[PeerStatus, ...]:
@@ -126,6 +189,7 @@ class Peering:
                 rtt_ms=None if report.rtt_s is None else report.rtt_s * 1000,
                 queued_bytes=report.queued_bytes,
                 score=report.score,
+                protocol_version=report.version,
             )
             for report in self._reports
         )

@@ -115,7 +115,9 @@ class Node:
         self.beats = BeatClock(chain.genesis.beat_ms)
         self.executor = WatchedExecutor(chain, integrity)
         cold = ColdEpochs(config.archive_url)
-        self.peering = Peering(config, config_path, seed, chain, self._on_peer, cold.open)
+        self.peering = Peering(
+            config, config_path, seed, chain, self._on_peer, lambda: integrity.alert is None, cold.open
+        )
         self.network = self.peering.network
         self.archivist = Archivist(
             chain,
@@ -389,6 +391,10 @@ class Node:
             mempool_bytes=self.mempool.size_bytes,
             uptime_ms=monotonic_ms() - self._started_ms,
             peers=self.peering.status(),
+            protocol_min=self.peering.protocol_min,
+            protocol_max=self.peering.protocol_max,
+            addresses_known=self.peering.addresses_known,
+            addresses_verified=self.peering.addresses_verified,
             alert=self.integrity.alert,
         )
 

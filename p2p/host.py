@@ -69,6 +69,7 @@ class LinkStream:
         self.dialed = dialed
         """True when we dialed, False when the peer did."""
         remote = stream.connection.tcp.get_remote_address()
+        self.remote_host = remote[0] if remote else ""
         self.address = f"{remote[0]}:{remote[1]}" if remote else "unknown"
 
     async def read(self) -> bytes:

@@ -14,7 +14,7 @@ import trio
 
 from p2p.errors import PeerFault, PeerUnreachable
 from p2p.handshake import Agreed, Hello
-from p2p.host import LinkStream
+from p2p.host import LinkStream, PeerAddress
 from p2p.outbox import Outbox
 from p2p.parameters import NetworkLimits
 from p2p.requests import Handler, Requests
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _PING = struct.Struct(">QQ")  # a number that the pong repeats, and the height of the one who sends it
 FLOOD_REPORT_S = 1.0
+UNSPECIFIED_HOSTS = ("", "0.0.0.0", "::")
+"""A node that listens on every address does not know which one others see."""
 DELIVERED = frozenset({FrameKind.CONSENSUS, FrameKind.SUBMISSION, FrameKind.ANNOUNCEMENT})
 """Kinds that the node sends and receives; the others are the link's own."""
 
@@ -45,6 +47,12 @@ class LinkCounters:
     received_frames: int = 0
     received_bytes: int = 0
     throttled_s: float = 0.0
+
+
+def _read_listening(hello: Hello, stream: LinkStream) -> PeerAddress | None:
+    """Return where a peer says that it can be dialed: unspecified hosts mean where it comes from; None for nowhere."""
+    host = hello.listen_host if hello.listen_host not in UNSPECIFIED_HOSTS else stream.remote_host
+    return PeerAddress(hello.public_key, host, hello.listen_port) if host and hello.listen_port else None
 
 
 class Link:
@@ -68,6 +76,8 @@ class Link:
         self.public_key = stream.public_key
         self.dialed = stream.dialed
         self.address = stream.address
+        self.remote_host = stream.remote_host
+        self.listening = _read_listening(hello, stream)
         self.role = agreed.role
         self.version = agreed.version
         self.height = hello.height

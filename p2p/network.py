@@ -20,7 +20,7 @@ from p2p.open_service import OpenService
 from p2p.parameters import NetworkLimits
 from p2p.peers import PeerTable
 from p2p.requests import Handler
-from p2p.versions import Versions
+from p2p.versions import VERSION_MIN, Versions
 from p2p.wire import FrameKind, FrameReader, encode_frames
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ class PeerEvent:
     up: bool
     role: Role
     height: int
+    version: int = VERSION_MIN
+    dialed: bool = False
+    host: str = ""  # where its connection comes from, or leads to
+    listening: PeerAddress | None = None  # where it says that others can dial it; a claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Network:
         on_peer: Callable[[PeerEvent], None] = lambda event: None,
         open_tcp: OpenTcp = trio.open_tcp_stream,
         versions: Versions | None = None,
+        advertised: tuple[str, int] | None = None,
     ) -> None:
         """seed: the node's 32 secret bytes.  listen_port: 0 for any free one.  peers: those to stay connected to.
 
@@ -87,6 +92,7 @@ class Network:
         is admitted in none is closed), and for the claimed one at HELLO.  height: our best, told to peers.
         on_peer: called, without waiting, when links come and go.  open_tcp: how to connect, for a SOCKS dialer.
         versions: what we speak, and from which height on what may not be spoken any more.
+        advertised: host and port where others can dial us, if not where we listen.
         """
         self._limits = limits or NetworkLimits()
         self._versions = versions or Versions()
@@ -94,10 +100,11 @@ class Network:
         self.role = role
         """What we say that we are, to whoever connects from now on."""
         self._listen_host = listen_host
+        self._advertised = advertised
+        self._watchers: list[Callable[[PeerEvent], None]] = [on_peer]
         self._wanted_port = listen_port
         self._admit = admit
         self._height = height
-        self._on_peer = on_peer
         self._services: dict[str, Callable[[LinkStream], Awaitable[None]]] = {}
         self._host = Host(
             seed,
@@ -229,6 +236,27 @@ class Network:
         now = trio.current_time()
         return tuple(self._report(self._links[key], now) for key in sorted(self._links))
 
+    def watch(self, watcher: Callable[[PeerEvent], None]) -> None:
+        """Have `watcher` called, too, when links come and go."""
+        self._watchers.append(watcher)
+
+    async def connect(self, address: PeerAddress) -> None:
+        """Dial a peer once, and serve the link, if one is agreed on, until it ends.
+
+        Raises PeerUnreachable when the holder of the key was not met.
+        """
+        await self._serve(await self._dial(address))
+
+    async def probe(self, address: PeerAddress) -> None:
+        """Find out whether the key's holder listens at an address; opens no link.  Raises PeerUnreachable."""
+        stream = await self._dial(address)
+        stream.abort("it was there")
+
+    async def _dial(self, address: PeerAddress) -> LinkStream:
+        if self._table.is_banned(address.public_key):
+            raise PeerUnreachable("the peer is banned here")
+        return await self._host.dial(address)
+
     # -- serving links -------------------------------------------------------------------------------------------------
 
     async def _keep_dialed(
@@ -244,15 +272,10 @@ class Network:
                 if scope.cancelled_caught:
                     return
 
-        async def dial(address: PeerAddress) -> LinkStream:
-            if self._table.is_banned(address.public_key):
-                raise PeerUnreachable("the peer is banned here")
-            return await self._host.dial(address)
-
         await keep_dialed(
             address,
             wait_turn=wait_turn,
-            dial=dial,
+            dial=self._dial,
             serve=self._serve,
             limits=self._limits,
             task_status=task_status,
@@ -299,8 +322,8 @@ class Network:
             chain_id=self._chain_id,
             public_key=self.public_key,
             role=self.role.value,
-            listen_host=self._listen_host,
-            listen_port=self._host.listen_port,
+            listen_host=self._listen_host if self._advertised is None else self._advertised[0],
+            listen_port=self._host.listen_port if self._advertised is None else self._advertised[1],
             height=height,
         )
         reader = FrameReader(HELLO_BYTES_MAX)
@@ -367,7 +390,18 @@ class Network:
     def _tell(self, link: Link, *, up: bool) -> None:
         self._links_changed.set()
         self._links_changed = trio.Event()
-        self._on_peer(PeerEvent(link.public_key, up, link.role, link.height))
+        event = PeerEvent(
+            public_key=link.public_key,
+            up=up,
+            role=link.role,
+            height=link.height,
+            version=link.version,
+            dialed=link.dialed,
+            host=link.remote_host,
+            listening=link.listening,
+        )
+        for watcher in self._watchers:
+            watcher(event)
 
     # -- who may connect -----------------------------------------------------------------------------------------------
 

@@ -65,6 +65,30 @@ class NetworkLimits:
     dial_anyway_s: float = 10.0
     """The side that should be dialed starts to dial itself when no link came up for this long."""
 
+    # The address book (p2p/address_book.py) and who is dialed from it (p2p/discovery.py).
+    book_max: int = 1_024
+    book_per_range_max: int = 32
+    book_claims_per_source_max: int = 32
+    """Addresses that one peer told and nobody has verified yet."""
+    book_claims_per_source_range_max: int = 128
+    book_claim_failures_max: int = 3
+    book_failures_max: int = 10
+    """So many dials in a row to an address that met its key before; then it is forgotten."""
+    book_retry_s: int = 5
+    """Doubled for each failure in a row, up to the next."""
+    book_retry_s_max: int = 3_600
+    book_verify_again_s: int = 3_600
+    book_save_s: float = 60.0
+    outbound_per_range_max: int = 2
+    """Links that are dialed from the book in one range of addresses."""
+    outbound_dials_max: int = 4
+    discovery_interval_s: float = 1.0
+    verify_interval_s: float = 5.0
+    ask_interval_s: float = 60.0
+    addresses_told_max: int = 32
+    addresses_told_again_s: float = 60.0
+    """So long all who ask get the same addresses, so that asking often tells no more."""
+
     # Liveness.
     heartbeat_interval_s: float = 1.0
     heartbeat_deadline_s: float = 5.0
@@ -104,4 +128,5 @@ class NetworkLimits:
         assert self.response_chunk_bytes + 64 <= self.frame_bytes_max, "a chunk of a response fits in a frame"
         assert self.request_bytes_max + 512 <= self.frame_bytes_max, "a request fits in a frame"
         assert self.queue_bytes_max >= self.frame_bytes_max, "the largest frame fits in an empty queue"
+        assert self.book_max <= 4_096, "the book fits in its file"
         assert self.heartbeat_interval_s < self.heartbeat_deadline_s, "a peer may miss a heartbeat"

@@ -140,6 +140,7 @@ class PeerShape(Model):
     rtt_ms: float | None
     queued_bytes: int
     score: float
+    protocol_version: int
 
 
 class StatusAnswer(Model):
@@ -163,6 +164,10 @@ class StatusAnswer(Model):
     mempool_events: int
     mempool_bytes: int
     uptime_ms: int
+    protocol_min: int
+    protocol_max: int
+    addresses_known: int
+    addresses_verified: int
     alert: AlertShape | None
     peers: list[PeerShape]
     ledger: Anchor
@@ -173,7 +178,7 @@ async def get_status(context: Context, query: NoQuery, body: None) -> Json:
     names = (
         "name", "role", "version", "replica", "view", "primary", "in_view_change", "abstains", "syncing",
         "history_missing", "halted", "height", "certified_height", "height_age_ms", "mempool_events", "mempool_bytes",
-        "uptime_ms",
+        "uptime_ms", "protocol_min", "protocol_max", "addresses_known", "addresses_verified",
     )  # fmt: skip
     answer: Json = {name: getattr(status, name) for name in names}
     with context.read() as reading:
@@ -191,6 +196,7 @@ async def get_status(context: Context, query: NoQuery, body: None) -> Json:
                     "rtt_ms": None if peer.rtt_ms is None else round(peer.rtt_ms, 3),
                     "queued_bytes": peer.queued_bytes,
                     "score": round(peer.score, 1),
+                    "protocol_version": peer.protocol_version,
                 }
                 for peer in status.peers
             ],

@@ -56,6 +56,7 @@ class PeerStatus:
     rtt_ms: float | None
     queued_bytes: int
     score: float
+    protocol_version: int = 1  # what the link speaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,10 @@ class NodeStatus:
     alert: Alert | None = None
     history_missing: int = 0  # blocks of which only the headers are here yet
     abstains: bool = False  # from voting, since it may have forgotten a vote that it cast
+    protocol_min: int = 1  # of the versions that this node speaks with peers at its height
+    protocol_max: int = 1
+    addresses_known: int = 0  # in the book of addresses
+    addresses_verified: int = 0
 
 
 class Lost(Protocol):

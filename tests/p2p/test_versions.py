@@ -123,10 +123,12 @@ async def test_an_old_peer_is_linked_until_the_height_and_refused_from_then_on(
 
         head.height = 9
         target.end_obsolete()
-        assert target.connected() == (key_of(ROGUE),)
+        assert target._links[key_of(ROGUE)].why_ended is None
         head.height = 10
+        link = target._links[key_of(ROGUE)]
         target.end_obsolete()
 
+        assert link.why_ended == "from this height on peers speak version 2 or newer, this one 1"
         with trio.fail_after(PATIENCE_S):
             await target.wait_disconnected(key_of(ROGUE))
         async with rogue(target, ROGUE) as again:
