@@ -39,11 +39,13 @@ class Services:
         status: Callable[[], NodeStatus],
         alert: Callable[[], Alert | None],
         *,
+        sign_bundle: Callable[[bytes], bytes],
         takes_events: bool = True,
         open_archive: Callable[[], Archive | None] = lambda: None,
     ) -> None:
         self.alert = alert
         self.open_archive = open_archive
+        self.sign_bundle = sign_bundle
         self.takes_events = takes_events
         self._chain = chain
         self._mempool = mempool
