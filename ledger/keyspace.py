@@ -7,12 +7,14 @@ First byte:
     l  log tree nodes by level and index            p  payloads by content hash
     u, U  undo records by key and height, and the keys of a height        m  meta
     E  the height that began each epoch     T, V, W, X  the state tree: rows, what they were, who changed, versions
+    w  what events did to an account's balances (its keys end in a log index), in no digest
     q  a snapshot that is being fetched: keys as above, after a q
 Numbers are big-endian, so that LevelDB's order is theirs.
 """
 
 STATE = b"s"
 INDEX = b"i"
+MOVES = b"w"
 UNDO = b"u"
 UNDO_KEYS = b"U"
 HEADER = b"h"
@@ -423,6 +425,11 @@ def transfer_of(account_id: bytes, log_index: int) -> bytes:
 def listed(index: bytes, owner: bytes, log_index: int) -> bytes:
     """A place in one of the indexes of communities, moderation and appeals."""
     return index + owner + u64(log_index)
+
+
+def move_of(account_id: bytes, log_index: int) -> bytes:
+    """What an event did to an account's balances: see `ledger.moves`."""
+    return MOVES + account_id + u64(log_index)
 
 
 # The ledger itself.

@@ -1,7 +1,7 @@
 """Pruning: dropping what old blocks hold, once it lies in an archive.
 
 Kept are all headers, certificates, log nodes, ids of events and the state: so every proof can still be made, with the
-event and the receipt from the archive.  Dropped are events, receipts, what lists them, and their payloads.
+event and the receipt from the archive.  Dropped are events, receipts, what lists them, moves, and their payloads.
 """
 
 from collections.abc import Callable, Iterator
@@ -68,6 +68,7 @@ def _list_keys(snapshot: Snapshot, height: int) -> Iterator[bytes]:
         yield key
     for key, _ in snapshot.iterate(keyspace.receipt(0), keyspace.receipt(size), values=False):
         yield key
-    for key, _ in snapshot.iterate(keyspace.INDEX, keyspace.after(keyspace.INDEX), values=False):
-        if int.from_bytes(key[-8:], "big") < size:  # every index key ends in a log index
-            yield key
+    for prefix in (keyspace.INDEX, keyspace.MOVES):
+        for key, _ in snapshot.iterate(prefix, keyspace.after(prefix), values=False):
+            if int.from_bytes(key[-8:], "big") < size:  # every key of these ends in a log index
+                yield key

@@ -23,7 +23,7 @@ from ledger.events import SIGNED_EVENT_BYTES_MAX
 from ledger.genesis import Genesis, decode_genesis_file
 from ledger.policies import read_policies
 from ledger.primitives.encoding import EncodingError
-from ledger.primitives.signing import SigningKey
+from ledger.primitives.signing import Purpose, SigningKey
 from ledger.store import Store
 from ledger.transition import Executed
 from node.archivist import Archivist
@@ -181,6 +181,7 @@ class Node:
             trio.lowlevel.current_trio_token(),
             self.status,
             lambda: integrity.alert,
+            sign_bundle=lambda message: self._key.sign(chain.chain_id, Purpose.BUNDLE, message),
             takes_events=config.node.role != AUDITOR,
             open_archive=cold.open,
             list_catalogues=self.catalogues.list_known,

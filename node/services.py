@@ -40,6 +40,7 @@ class Services:
         status: Callable[[], NodeStatus],
         alert: Callable[[], Alert | None],
         *,
+        sign_bundle: Callable[[bytes], bytes],
         takes_events: bool = True,
         open_archive: Callable[[], Archive | None] = lambda: None,
         list_catalogues: Callable[[], Mapping[bytes, Sequence[SegmentEntry]]] = dict,
@@ -47,6 +48,7 @@ class Services:
         self.alert = alert
         self.open_archive = open_archive
         self.list_catalogues = list_catalogues
+        self.sign_bundle = sign_bundle
         self.takes_events = takes_events
         self._chain = chain
         self._mempool = mempool

@@ -131,6 +131,10 @@ class NodeServices(Protocol):
         """Return the node's state of a moment ago."""
         ...
 
+    def sign_bundle(self, message: bytes, /) -> bytes:
+        """Return the signature of this node's key over a bundle of this chain; from any thread."""
+        ...
+
     def subscribe(self, on_block: Callable[[Executed], None], on_lost: Lost) -> None:
         """Have `on_block` called after each block is durable, in order, and `on_lost` for events that dropped out.
 

@@ -21,6 +21,7 @@ from ledger.archive.collection import Archive
 from ledger.block import Batch
 from ledger.chain import Chain
 from ledger.events import CheckedEvent, EventRefused, SignedEvent, check_event
+from ledger.primitives.signing import Purpose, SigningKey
 from ledger.receipts import Receipt
 from ledger.transition import Executed
 from ledger.verdict import Verdict
@@ -30,6 +31,9 @@ from tests.ledger.world import REGISTRY, World
 BY_OPERATION = {endpoint.operation: endpoint for endpoint in ENDPOINTS}
 CONTRACT = make_openapi(ENDPOINTS)
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "remedy"}
+
+
+NODE_KEY = SigningKey(bytes([90]) * 32)
 
 
 class FakeNode:
@@ -84,6 +88,9 @@ class FakeNode:
             return Submitted(True, answer.event_id, None)
         return Submitted(False, answer.event_id, answer.verdict)
 
+    def sign_bundle(self, message: bytes) -> bytes:
+        return NODE_KEY.sign(self._chain.chain_id, Purpose.BUNDLE, message)
+
     def is_waiting(self, event_id: bytes) -> bool:
         return event_id in self.mempool
 
@@ -94,7 +101,7 @@ class FakeNode:
             name="fake",
             role="validator",
             version="0.1.0",
-            public_key=bytes(32),
+            public_key=NODE_KEY.public,
             replica=0,
             view=0,
             primary=0,
