@@ -54,6 +54,7 @@ class BlockPool:
         self._asked: dict[bytes, _Asked] = {}
         self._come: dict[int, Answered] = {}
         self._taken: Answered | None = None  # what is being installed
+        self._ends: dict[bytes, int] = {}  # the highest block of whoever has said that it has no more
         self._left: set[bytes] = set()
         self._is_closed = False
         self._changed = trio.Event()
@@ -64,6 +65,10 @@ class BlockPool:
         """Return what to ask a peer for, once there is something; None when it is not to be asked any more."""
         while not self._is_closed and peer not in self._left and self._head < self._stop:
             found = self._find_gap() or self._find_overdue()
+            if found is not None and found.first > self._ends.get(peer, found.first):
+                if found.first == self._head + 1:
+                    return None  # all that it has is here
+                found = None
             if found is not None:
                 self._asked[peer] = _Asked(found, self._now())
                 return found
@@ -122,6 +127,12 @@ class BlockPool:
         self._left.add(peer)
         self._asked.pop(peer, None)
         self._come = {first: each for first, each in self._come.items() if each.peer != peer}
+        self._tell()
+
+    def lacks(self, peer: bytes, height: int) -> None:
+        """The peer has nothing from this height on: ask it only for what lies below."""
+        self._asked.pop(peer, None)
+        self._ends[peer] = height - 1
         self._tell()
 
     def rest(self, peer: bytes) -> None:

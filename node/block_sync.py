@@ -27,10 +27,12 @@ from node.block_fetch import (
     split_at_era,
 )
 from node.block_pool import Answered, BlockPool
+from node.checkpoint import Checkpoint
 from node.eras import make_parameters
 from node.event_cache import EventCache
 from node.event_checks import CheckerGone, EventChecker
 from node.executor import Executor
+from node.header_sync import HeaderSync
 from node.snapshot_sync import SnapshotSync
 from p2p.errors import PeerFault, PeerUnreachable
 
@@ -44,6 +46,7 @@ SNAPSHOT_AGAIN_BLOCKS = 1_024
 PEERS_AT_ONCE = 4
 FULL_ANSWER_BYTES_MIN = RANGE_BYTES_MAX // 2
 """An answer of so many bytes may hold fewer blocks than were asked for."""
+HEADERS_FIRST_BLOCKS_MIN = 64
 CHECKED_APART_BLOCKS_MIN = 64
 """Whoever is less behind checks events where it executes them: a process costs a second to start."""
 UNSYNCED_BLOCKS_MIN = 64
@@ -69,12 +72,19 @@ class BlockSync:
         snapshots: SnapshotSync | None = None,
         caught_up: Callable[[], None] = lambda: None,
         checker: EventChecker | None = None,
+        headers: HeaderSync | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """trusts_quorum: events of certified blocks are executed, but their authors' signatures not checked again.
 
         snapshots: None: never begin from a snapshot.  caught_up: told when what was wanted is here, or nobody has it.
-        checker: of use to whoever checks signatures.
+        checker: of use to whoever checks signatures.  headers: whoever is far behind proves first how much there is.
+        checkpoint: another block at its height is refused.
         """
+        self._headers = headers
+        self._checkpoint = checkpoint
+        self.proven_height = 0
+        """The height that proven headers reach while what they cover is on its way; 0 otherwise."""
         self._checker = None if trusts_quorum else checker
         self._snapshots = snapshots
         self._tell_caught_up = caught_up
@@ -91,6 +101,11 @@ class BlockSync:
         self._failures: dict[bytes, int] = {}
         self.active = False
         self._idle = trio.Event()
+
+    @property
+    def target(self) -> int:
+        """The height that was wanted last; what nobody could prove is not wanted any more."""
+        return self._target
 
     def want(self, height: int) -> None:
         """Ask to catch up to a height that a peer claims; a lie costs one request."""
@@ -123,10 +138,15 @@ class BlockSync:
             stop = self._target
             if self._snapshots is not None:  # who had none to give before may have one later
                 stop = min(stop, self._chain.head.height + SNAPSHOT_AGAIN_BLOCKS)
+            elif self._headers is not None and stop - before >= HEADERS_FIRST_BLOCKS_MIN:
+                self.proven_height = stop = await self._headers.prove(stop)
             await self._fetch_up_to(stop)
             if self._chain.head.height == before:
                 self._target = before  # nobody could prove a higher block; whoever shows one again wakes us
                 await trio.sleep(FRUITLESS_PAUSE_S)
+        if self.proven_height and self._headers is not None:
+            await trio.to_thread.run_sync(self._headers.forget)
+            self.proven_height = 0
         if self._checker is not None:
             await self._checker.aclose()
 
@@ -155,7 +175,8 @@ class BlockSync:
                 blocks = read_answer(data, wanted.first)
                 pool.answered(peer)
                 if not blocks:
-                    break
+                    pool.lacks(peer, wanted.first)
+                    continue
                 refused = await self._check(data, wanted)
                 pool.put(Answered(peer, wanted.first, blocks, len(data), refused))
                 if len(blocks) <= wanted.last - wanted.first and len(data) < FULL_ANSWER_BYTES_MIN:
@@ -223,6 +244,8 @@ class BlockSync:
             trusts_quorum=self._trusts_quorum,
             refused=refused,
         )
+        if self._checkpoint is not None:
+            self._checkpoint.verify(fetched.height, fetched.header_hash)
         await trio.lowlevel.checkpoint()
         if fetched.certificate:  # before the block: the last of an era is of no use to others without it
             self._chain.write_certificate(fetched.height, fetched.certificate)

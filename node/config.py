@@ -62,6 +62,7 @@ class ConsensusSection:
 class SyncSection:
     start: str = "auto"
     snapshot_events_min: int = 20_000
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +303,7 @@ _EXPLAINED = {
     ("consensus", "batch_wait_ms"): "  # how long the primary gathers events under load; never when idle",
     ("sync", "start"): "  # far behind: snapshot, replay of every event, or auto: snapshot for validators only",
     ("sync", "snapshot_events_min"): "  # a snapshot that skips fewer events is not taken",
+    ("sync", "checkpoint"): "  # HEIGHT:blk1… that you know from elsewhere: a chain with another block is refused",
     ("log", "format"): "  # text for people, json for programs",
     (
         "archive",

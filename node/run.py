@@ -29,6 +29,7 @@ from ledger.transition import Executed
 from node.archivist import Archivist
 from node.block_sync import BlockSync
 from node.catalogue import CATALOGUE_REQUEST, Catalogues
+from node.checkpoint import parse_checkpoint
 from node.clock import BeatClock, monotonic_ms
 from node.cold_epochs import ColdEpochs
 from node.config import AUDITOR, VALIDATOR, Config, ConfigInvalid
@@ -115,6 +116,9 @@ class Node:
         self.beats = BeatClock(chain.genesis.beat_ms)
         self.executor = WatchedExecutor(chain, integrity)
         cold = ColdEpochs(config.archive_url)
+        checkpoint = parse_checkpoint(config.sync.checkpoint)
+        if checkpoint is not None:
+            checkpoint.verify_chain(chain)
         self.peering = Peering(
             config, config_path, seed, chain, self._on_peer, lambda: integrity.alert is None, cold.open
         )
@@ -149,6 +153,7 @@ class Node:
             pause=self._pause,
             exclude=self.tree_builder.exclude,
             events_min=config.sync.snapshot_events_min,
+            checkpoint=checkpoint,
         )
         self.sync = BlockSync(
             chain,
@@ -162,6 +167,8 @@ class Node:
             snapshots=self.snapshots if config.begins_from_snapshots else None,
             caught_up=self._resume,
             checker=EventChecker(chain.chain_id),
+            checkpoint=checkpoint,
+            headers=None if config.begins_from_snapshots else self.snapshots.headers,
         )
         self.relay = Relay(
             chain,
@@ -382,6 +389,8 @@ class Node:
             in_view_change=False if replica is None else replica.in_view_change,
             abstains=replica is not None and replica.status().abstains,
             syncing=self.sync.active,
+            sync_target=self.sync.target,
+            proven_height=max(self.sync.proven_height, head.height),
             history_missing=self.history.missing.blocks,
             halted=self._why_halted(),
             height=head.height,

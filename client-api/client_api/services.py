@@ -83,6 +83,8 @@ class NodeStatus:
     peers: tuple[PeerStatus, ...]
     alert: Alert | None = None
     history_missing: int = 0  # blocks of which only the headers are here yet
+    sync_target: int = 0  # a height that some peer claims, until it is here, or nobody could prove it
+    proven_height: int = 0  # what certificates prove of it
     abstains: bool = False  # from voting, since it may have forgotten a vote that it cast
     protocol_min: int = 1  # of the versions that this node speaks with peers at its height
     protocol_max: int = 1

@@ -40,7 +40,8 @@ class Clock:
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["ask", "answer", "part", "rest", "leave", "install"]), st.integers(0, 4)), max_size=120
+    st.tuples(st.sampled_from(["ask", "answer", "part", "lack", "rest", "leave", "install"]), st.integers(0, 4)),
+    max_size=120,
 )
 
 
@@ -66,6 +67,8 @@ def test_no_range_is_under_way_twice_and_all_of_them_are_taken_in_order(
                     under_way[peer] = wanted
             elif action in ("answer", "part") and peer in under_way:
                 pool.put(make_answer(peer, under_way.pop(peer), None if action == "answer" else 1))
+            elif action == "lack" and peer in under_way:
+                pool.lacks(peer, under_way.pop(peer).first)
             elif action in ("rest", "leave"):
                 getattr(pool, action)(peer)
                 under_way.pop(peer, None)
@@ -110,6 +113,23 @@ async def test_answers_that_wait_are_bounded_and_what_comes_next_is_asked_for_al
     assert await take_now(pool, PEERS[2]) is None
     pool.rest(PEERS[0])
     assert await take_now(pool, PEERS[2]) == first
+
+
+async def test_who_lacks_a_later_range_is_asked_for_an_earlier_one_and_then_no_more() -> None:
+    """The height to come to may be a lie: then whoever was asked for the lie's end is the only one with the begin."""
+    pool = BlockPool(0, 2**60)
+    first, later = await take_now(pool, PEERS[0]), await take_now(pool, PEERS[1])
+    assert first is not None
+    assert later is not None
+    pool.lacks(PEERS[1], later.first)
+    assert await take_now(pool, PEERS[1]) is None
+    pool.leave(PEERS[0])
+
+    assert await take_now(pool, PEERS[1]) == first
+    pool.put(make_answer(PEERS[1], first))
+    assert await pool.next_answer() is not None
+    pool.advance(first.last)
+    assert await pool.next_range(PEERS[1]) is None
 
 
 async def test_what_a_liar_gave_is_forgotten_and_asked_of_others() -> None:
