@@ -21,7 +21,7 @@ LIMIT_S = 3_600.0
 
 
 def measure_audit(network: ChaosNetwork, events: int, seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Load `events`, then audit them in four ways.  Raises InvariantBroken when an auditor does not end as it should."""
+    """Load `events`, then audit them in four ways.  Raises InvariantBroken when an auditor ends as it should not."""
     network.start()
     load = SteadyLoad(network, seed, without=None)
     began = time.monotonic()
