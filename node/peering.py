@@ -94,7 +94,7 @@ class Peering:
         for kind, answer in list_answers():
             self.network.handle_requests(kind, partial(self._answer, answer))
         self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
-        self.network.answer_questions(BLOCKS_PROTOCOL, self._answer_blocks)
+        self.network.answer_questions(BLOCKS_PROTOCOL, partial(self._answer, answer_range))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, dial and serve until cancelled; ready when the port is open.  Raises PortInUse."""
@@ -147,13 +147,10 @@ class Peering:
         return await self.network.request(peer, CHALLENGE_REQUEST, body, timeout_s, CHALLENGE_BYTES_MAX)
 
     async def _answer(self, answer: Answer, peer: bytes, body: bytes) -> bytes:
-        return await trio.to_thread.run_sync(answer, self._chain, body)
-
-    async def _answer_blocks(self, peer: bytes, body: bytes) -> bytes:
         try:
-            return await trio.to_thread.run_sync(answer_range, self._chain, body)
+            return await trio.to_thread.run_sync(answer, self._chain, body)
         except EncodingError as error:
-            raise PeerFault("range_malformed", 5, f"expected a record of first and last: {error}") from error
+            raise PeerFault("request_malformed", 5, str(error)) from error
 
     async def _answer_challenge(self, peer: bytes, body: bytes) -> bytes:
         return await trio.to_thread.run_sync(answer_challenge, self._chain, self._key, body)
