@@ -64,6 +64,8 @@ def answer_range(chain: Chain, request: bytes, open_archive: OpenArchive = lambd
     What is pruned here comes from the archive.  Reads the disk: call it in a thread.
     """
     wanted = decode_record(BlockRange, request)
+    if wanted.first < 1:
+        raise EncodingError(f"expected a range from height 1 on, got {wanted.first}: genesis is no block of its own")
     blocks: list[StoredBlock] = []
     size = certified = 0
     cold = ColdBlocks(open_archive)

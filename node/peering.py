@@ -60,7 +60,6 @@ class Peering:
         open_archive: OpenArchive = lambda: None,
     ) -> None:
         """is_sound: whether the state may be read; a damaged one is not.  open_archive: of what is pruned here."""
-        self._open_archive = open_archive
         self._config = config
         self._chain = chain
         self._is_sound = is_sound
@@ -96,7 +95,9 @@ class Peering:
         for kind, answer in list_answers(open_archive):
             self.network.handle_requests(kind, partial(self._answer, answer))
         self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
-        self.network.answer_questions(BLOCKS_PROTOCOL, self._answer_blocks)
+        self.network.answer_questions(
+            BLOCKS_PROTOCOL, partial(self._answer, partial(answer_range, open_archive=open_archive))
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, dial and serve until cancelled; ready when the port is open.  Raises PortInUse."""
@@ -149,13 +150,10 @@ class Peering:
         return await self.network.request(peer, CHALLENGE_REQUEST, body, timeout_s, CHALLENGE_BYTES_MAX)
 
     async def _answer(self, answer: Answer, peer: bytes, body: bytes) -> bytes:
-        return await trio.to_thread.run_sync(answer, self._chain, body)
-
-    async def _answer_blocks(self, peer: bytes, body: bytes) -> bytes:
         try:
-            return await trio.to_thread.run_sync(answer_range, self._chain, body, self._open_archive)
+            return await trio.to_thread.run_sync(answer, self._chain, body)
         except EncodingError as error:
-            raise PeerFault("range_malformed", 5, f"expected a record of first and last: {error}") from error
+            raise PeerFault("request_malformed", 5, str(error)) from error
 
     async def _answer_challenge(self, peer: bytes, body: bytes) -> bytes:
         return await trio.to_thread.run_sync(answer_challenge, self._chain, self._key, body)

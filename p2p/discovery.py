@@ -182,7 +182,9 @@ class Discovery:
             able = [key for key in sorted(self._linked) if self._linked[key].version >= ADDRESSES_SINCE]
             asked &= set(able)
             fresh = [key for key in able if key not in asked]
-            if not fresh and (waited_s < self._limits.ask_interval_s or not able):
+            lacking = self.outbound + len(self._dialing) < self._outbound
+            pause_s = self._limits.ask_lacking_interval_s if lacking else self._limits.ask_interval_s
+            if not fresh and (waited_s < pause_s or not able):
                 continue
             chosen = fresh[0] if fresh else able[self._draw(len(able))]
             waited_s = 0.0
@@ -212,7 +214,12 @@ class Discovery:
         if kept is None or now - kept[0] >= self._limits.addresses_told_again_s:
             if len(self._told) >= self._limits.addresses_counted_max:
                 self._told.clear()
-            kept = self._told[range_of(host)] = (now, encode_addresses(self.book.sample(host)))
+            sample = self.book.sample(host)
+            if len(sample) < self._limits.addresses_told_max:
+                return encode_addresses(
+                    sample
+                )  # all that there are, so there is nothing more to be had by asking again
+            kept = self._told[range_of(host)] = (now, encode_addresses(sample))
         return kept[1]
 
     # -- the file ------------------------------------------------------------------------------------------------------

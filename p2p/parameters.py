@@ -83,11 +83,13 @@ class NetworkLimits:
     """Links that are dialed from the book in one range of addresses."""
     outbound_dials_max: int = 4
     discovery_interval_s: float = 1.0
-    verify_interval_s: float = 5.0
+    verify_interval_s: float = 1.0
     ask_interval_s: float = 60.0
+    ask_lacking_interval_s: float = 5.0
+    """How often one peer is asked for addresses while links are lacking."""
     addresses_told_max: int = 32
     addresses_told_again_s: float = 60.0
-    """So long all who ask get the same addresses, so that asking often tells no more."""
+    """So long all who ask get the same addresses, so that asking often tells no more than an answer holds."""
 
     # Liveness.
     heartbeat_interval_s: float = 1.0

@@ -48,13 +48,14 @@ class Versions:
         if low > high:
             raise PeerFault("hello_malformed", 20, f"expected versions from low to high, got {low} to {high}")
         lowest = self.lowest_at(height)
-        if high < lowest:
-            detail = f"at height {height} peers speak version {lowest} or newer, this one {low} to {high}: upgrade it"
-            raise PeerFault("wrong_protocol_version", 0, detail)
-        if low > self.high or lowest > self.high:
+        if lowest > self.high:
             detail = (
-                f"expected a peer that speaks one of {self.low} to {self.high}, got {low} to {high}, and {lowest} is "
-                f"the lowest at height {height}: upgrade this node"
+                f"at height {height} peers speak version {lowest} or newer, we up to {self.high}: upgrade this node"
             )
-            raise PeerFault("wrong_protocol_version", 0, detail)
-        return min(high, self.high)
+        elif high < lowest:
+            detail = f"at height {height} peers speak version {lowest} or newer, this one {low} to {high}: upgrade it"
+        elif low > self.high:
+            detail = f"the peer speaks version {low} or newer, we up to {self.high}: upgrade this node"
+        else:
+            return min(high, self.high)
+        raise PeerFault("wrong_protocol_version", 0, detail)

@@ -86,7 +86,10 @@ try {
   const answer = await ask(connection, encode({ first, last }, { sortKeys: true }))
   if (!answer.answered) throw new Error(`refused: ${answer.body.toString('ascii')}`)
   const { blocks, head } = decode(answer.body)
-  const refusal = await ask(connection, Buffer.from('not a range'))
+  const refusals = [
+    await ask(connection, Buffer.from('not a range')),
+    await ask(connection, encode({ first: 0, last: 1 }, { sortKeys: true }))
+  ]
   console.log(JSON.stringify({
     blocks: checkBlocks(blocks, first),
     encryption: connection.encryption,
@@ -95,7 +98,7 @@ try {
     own_peer: client.peerId.toString(),
     peer: connection.remotePeer.toString(),
     protocols: identified.protocols,
-    refusal: refusal.answered ? null : refusal.body.toString('ascii'),
+    refusals: refusals.map(refusal => refusal.answered ? null : refusal.body.toString('ascii')),
     rtt_ms: rttMs
   }))
 } catch (error) {

@@ -72,15 +72,15 @@ def test_a_js_libp2p_client_identifies_pings_and_fetches_blocks(devnet: Devnet, 
     assert {"/atlas/blocks/1", "/atlas/link/1", "/ipfs/ping/1.0.0"} <= set(found["protocols"])
     assert found["rtt_ms"] >= 0
     assert found["head"] >= HEIGHTS
-    assert found["refusal"] == "range_malformed"
+    assert found["refusals"] == ["request_malformed", "request_malformed"]
     api = ApiClient(devnet.gateway.url)
     expected = [api.get(f"/ledger/blocks/{height}") for height in range(1, HEIGHTS + 1)]
     assert [(block["height"], block["hash"]) for block in found["blocks"]] == [
         (height, decode_id(IdKind.BLOCK, block["block"]).hex()) for height, block in enumerate(expected, start=1)
     ]
-    # An honest stranger is no offender: only the malformed range that it sent on purpose was counted.
+    # An honest stranger is no offender: only the malformed ranges that it sent on purpose were counted.
     counted = [line for line in (devnet.validators[0].folder / "node.log").read_text().splitlines() if "(score" in line]
-    assert [line.partition(found["own_peer"])[2].split(": ")[1] for line in counted] == ["range_malformed"]
+    assert [line.partition(found["own_peer"])[2].split(": ")[1] for line in counted] == ["request_malformed"] * 2
 
 
 def test_the_client_catches_a_node_of_another_key(devnet: Devnet, client_folder: Path) -> None:

@@ -6,6 +6,7 @@
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -42,6 +43,18 @@ PATIENCE_S = 8.0
 """How long a test waits for what must happen."""
 DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
+CREDIT_FIRST = 250_000
+"""What a stream may send before any is granted, less what choosing the protocol took."""
+
+
+class Target(Protocol):
+    """Who is attacked: a network of this process, or a node in another one."""
+
+    @property
+    def public_key(self) -> bytes: ...
+
+    @property
+    def listen_port(self) -> int: ...
 
 
 def seed(number: int) -> bytes:
@@ -147,6 +160,8 @@ class Rogue:
         self.secured = secured
         self.tcp = tcp
         self.frames = FrameReader(2**31)
+        self._credit: dict[int, int] = {}
+        self._granted = trio.Event()
 
     async def write_yamux(self, kind: int, flags: int, stream_id: int, length: int, payload: bytes = b"") -> None:
         await self.secured.write(struct.pack("!BBHII", 0, kind, flags, stream_id, length) + payload)
@@ -192,6 +207,33 @@ class Rogue:
                         received[stream_id] = received.get(stream_id, b"") + b"reset"
         return received
 
+    async def take_forever(self) -> None:
+        """Take what comes and note the credit that the node grants, but grant none: `pour` needs this beside it."""
+        pending = b""
+        while True:
+            pending += await self.secured.read()
+            while len(pending) >= 12:
+                _, kind, _, stream_id, length = struct.unpack_from("!BBHII", pending)
+                end = 12 + (length if kind == DATA else 0)
+                if len(pending) < end:
+                    break
+                pending = pending[end:]
+                if kind == WINDOW_UPDATE:
+                    self._credit[stream_id] = self._credit.get(stream_id, 0) + length
+                    self._granted.set()
+
+    async def pour(self, data: bytes, stream_id: int) -> None:
+        """Write to a stream within the credit that it has, waiting for more where it must."""
+        self._credit.setdefault(stream_id, 0)
+        while data:
+            while self._credit[stream_id] + CREDIT_FIRST <= 0:
+                self._granted = trio.Event()
+                await self._granted.wait()
+            part = data[: min(60_000, self._credit[stream_id] + CREDIT_FIRST)]
+            self._credit[stream_id] -= len(part)
+            await self.write_yamux(DATA, 0, stream_id, len(part), part)
+            data = data[len(part) :]
+
     async def wait_closed(self) -> None:
         """Read, and ignore what comes, until the other side closes."""
         with trio.fail_after(PATIENCE_S):
@@ -203,14 +245,14 @@ class Rogue:
 
 
 @asynccontextmanager
-async def tcp_to(target: Network, local_address: str = "127.0.0.1") -> AsyncIterator[trio.SocketStream]:
+async def tcp_to(target: Target, local_address: str = "127.0.0.1") -> AsyncIterator[trio.SocketStream]:
     stream = await trio.open_tcp_stream("127.0.0.1", target.listen_port, local_address=local_address)
     async with stream:
         yield stream
 
 
 @asynccontextmanager
-async def rogue(target: Network, number: int, local_address: str = "127.0.0.1") -> AsyncIterator[Rogue]:
+async def rogue(target: Target, number: int, local_address: str = "127.0.0.1") -> AsyncIterator[Rogue]:
     """A rogue connected to `target`, with the key of `number`, up to and with the choice of yamux."""
     async with tcp_to(target, local_address) as stream:
         tcp = TcpConnection(stream, ConnectionTable(LIMITS), inbound=False)

@@ -25,6 +25,7 @@ FAST = replace(
     discovery_interval_s=0.02,
     verify_interval_s=0.02,
     ask_interval_s=0.2,
+    ask_lacking_interval_s=0.2,
     addresses_told_again_s=0.1,
     steady_s=0.3,
 )
@@ -229,6 +230,26 @@ async def test_a_link_that_was_dialed_proves_the_address() -> None:
             await wait_until(lambda: member.discovery.outbound == 1)
 
             assert member.verified() == {other.key}
+
+
+async def test_who_asks_often_is_told_no_more_than_one_answer_holds() -> None:
+    limits = replace(FAST, addresses_told_max=2, addresses_told_again_s=3_600.0, verify_interval_s=3_600.0)
+    member = Member(1, outbound=0, limits=limits)
+    for number in range(2, 10):
+        address = PeerAddress(key_of(number), f"127.0.0.{number}", 4_001)
+        assert member.book.claim(address, address.public_key, "127.0.0.1") is None
+        member.book.succeeded(address)
+    async with members(member):
+        peers = [make_network(number, address_of(member.network)) for number in (20, 21)]
+        async with running(*peers):
+            answers: set[bytes] = set()
+            for peer in peers:
+                with trio.fail_after(PATIENCE_S):
+                    await peer.wait_connected(member.key)
+                for _ in range(10):
+                    answers.add(await peer.request(member.key, ADDRESSES_REQUEST, b""))
+
+    assert [len(decode_addresses(answer)) for answer in answers] == [2]
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x90", encode_addresses([])[:-1], bytes(20_000)])

@@ -70,6 +70,7 @@ def test_a_version_becomes_obligatory_at_its_height(height: int, lowest: int) ->
         (Versions((), 2, 3), 1, 1, "upgrade it"),
         (Versions((), 1, 2), 3, 4, "upgrade this node"),
         (Versions(UPGRADES, 1, 1), 1, 5, "upgrade this node"),
+        (Versions(UPGRADES, 1, 1), 1, 1, "upgrade this node"),
     ],
 )
 def test_who_has_to_be_upgraded_is_said_and_costs_no_points(own: Versions, low: int, high: int, says: str) -> None:
