@@ -1,11 +1,27 @@
 """The route table: every endpoint of the API, by domain.  A new domain is one line here."""
 
-from client_api import explorer, gateway, people, registry, rules, state_facts, validator_set
+from client_api import (
+    appeals,
+    communities,
+    decisions,
+    explorer,
+    gateway,
+    moderation,
+    people,
+    registry,
+    rules,
+    state_facts,
+    validator_set,
+)
 from client_api.endpoint import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *gateway.ENDPOINTS,
     *people.ENDPOINTS,
+    *communities.ENDPOINTS,
+    *moderation.ENDPOINTS,
+    *decisions.ENDPOINTS,
+    *appeals.ENDPOINTS,
     *explorer.ENDPOINTS,
     *state_facts.ENDPOINTS,
     *rules.ENDPOINTS,
