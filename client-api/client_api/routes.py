@@ -8,6 +8,7 @@ from client_api import (
     explorer,
     gateway,
     moderation,
+    node_card,
     people,
     registry,
     rules,
@@ -19,6 +20,7 @@ from client_api.endpoint import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *gateway.ENDPOINTS,
+    *node_card.ENDPOINTS,
     *people.ENDPOINTS,
     *communities.ENDPOINTS,
     *moderation.ENDPOINTS,
