@@ -17,6 +17,7 @@ from ledger.block import (
     decode_header,
 )
 from ledger.chain import read_stored_block
+from ledger.erasure import read_erasure
 from ledger.events import CheckedEvent, Entry, EventRefused, SignedEvent, compute_event_id
 from ledger.history import encode_history, read_history
 from ledger.log_rows import list_log_rows
@@ -97,7 +98,8 @@ def fill_block(store: Storage, header: Header, content: BlockContent, check: Cal
             content_ref = None if event.kind.content is None else event.kind.content(event.body).hash
             if receipt.outcome == APPLIED:
                 puts += [(key, receipt.event_id) for key in event.kind.index(_make_entry(event, receipt, header))]
-                if content_ref is not None and item.payload is not None:
+                has_erased = content_ref is not None and read_erasure(store, content_ref) is not None
+                if content_ref is not None and item.payload is not None and not has_erased:
                     puts.append((keyspace.payload(content_ref), item.payload))
         stored.append(StoredEvent(content_ref, item.event, item.signature))
 

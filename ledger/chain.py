@@ -20,6 +20,7 @@ from ledger.block import (
     encode_header,
 )
 from ledger.draft import Draft
+from ledger.erasure import list_erased
 from ledger.events import CheckedEvent, EventRefused, Put, SignedEvent, check_event
 from ledger.genesis import Genesis, compute_chain_id, compute_validators_hash, decode_policies
 from ledger.head import decode_head, encode_head
@@ -239,7 +240,15 @@ class Chain:
         puts.extend(encode_undo(height, undo))
         puts.extend(list_log_rows(executed.receipts, executed.receipt_bytes, executed.stored, self._is_known))
         puts.extend((keyspace.log_node(*where), node) for where, node in sorted(executed.log_nodes.items()))
-        puts.extend((keyspace.payload(content_hash), data) for content_hash, data in executed.payloads)
+        erased = list_erased(executed.changes)
+        # Whoever has copied an erased text with its salt may publish it again; it is not kept again.
+        puts.extend(
+            (keyspace.payload(content), data)
+            for content, data in executed.payloads
+            if content not in erased and self._read_state(keyspace.erasure(content)) is None
+        )
+        deletes.extend(keyspace.payload(content) for content in erased)
+        puts.extend((keyspace.scrub(content), keyspace.u64(height)) for content in erased)
         floor = self._prune(height, puts, deletes)
         self.store.write(puts, deletes, sync=synced)
         cached = self._cached

@@ -43,7 +43,9 @@ META_HISTORY = b"mhistory"
 META_STAGED = b"mstaged"
 META_STAGED_VALIDATORS = b"mstaged-validators"
 META_INSTALLING = b"minstalling"
+META_SCRUB = b"mscrub/"
 
+ERASURE = b"sE"
 HEIGHT_MAX = 2**64 - 1
 
 FEED = index_keys.FEED
@@ -260,6 +262,11 @@ def access_seal(account_id: bytes) -> bytes:
     return b"sws" + account_id
 
 
+def erasure(content: bytes) -> bytes:
+    """That a payload was erased, and by which event; it stays."""
+    return ERASURE + content
+
+
 # State: communities, moderation, appeals.
 
 
@@ -426,6 +433,11 @@ def event_id(identifier: bytes) -> bytes:
 
 def log_node(level: int, index: int) -> bytes:
     return LOG_NODE + bytes([level]) + u64(index)
+
+
+def scrub(content_hash: bytes) -> bytes:
+    """A payload that was erased, and of which traces may be left in files: see `node.scrubber`."""
+    return META_SCRUB + content_hash
 
 
 def payload(content_hash: bytes) -> bytes:

@@ -111,6 +111,17 @@ class Store:
             for key, value in puts:
                 batch.put(key, value)
 
+    def erase_key(self, key: bytes) -> None:
+        """Delete a key, and leave no value of it in any file.  Blocks.
+
+        The value may lie in the lowest file that has the key, which LevelDB rewrites only when something above
+        falls on it: so what is in memory is written first, then the deletion once more, and that is merged down.
+        """
+        start, stop = key, key + b"\x00"
+        self._db.compact_range(start=start, stop=stop)
+        self._db.delete(key)
+        self._db.compact_range(start=start, stop=stop)
+
     def compact(self) -> None:
         """Compact everything; for measuring the size on disk."""
         self._db.compact_range()

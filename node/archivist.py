@@ -58,6 +58,8 @@ class Archivist:
         self._epoch = -1
         self._due_height: int | None = None
         self._wake = trio.Event()
+        self.lock = trio.Lock()
+        """Held by whoever writes to the archive."""
 
     @property
     def is_needed(self) -> bool:
@@ -85,7 +87,8 @@ class Archivist:
         """Write what the archive lacks, then drop what it has."""
         try:
             if self._writes:
-                await trio.to_thread.run_sync(self._write)
+                async with self.lock:
+                    await trio.to_thread.run_sync(self._write)
             if self._keep_epochs:
                 height = await trio.to_thread.run_sync(self._find_prunable)
                 if height and await self._executor.between_blocks(lambda: mark_pruned(self._chain.store, height)):

@@ -76,6 +76,7 @@ class ConsensusDriver:
         self._executor = executor
         self._vote_log = vote_log
         self._rewrite_after_bytes = rewrite_after_bytes
+        self._must_shorten: trio.Event | None = None
         self._send = send
         self._request_sync = request_sync
         self._tell_evidence = on_evidence
@@ -138,14 +139,23 @@ class ConsensusDriver:
         for evidence in work.evidence:
             self._tell_evidence(evidence)
         self._vote_log.append(work.records)
-        if self._vote_log.size_bytes > self._rewrite_after_bytes:
+        if self._vote_log.size_bytes > self._rewrite_after_bytes or self._must_shorten is not None:
             await trio.to_thread.run_sync(self._shorten_vote_log)
+            if self._must_shorten is not None:
+                self._must_shorten.set()
+                self._must_shorten = None
         elif work.records:
             await trio.to_thread.run_sync(self._vote_log.sync)
         for outgoing in work.outgoing:
             for replica in self._others if outgoing.replica is None else (outgoing.replica,):
                 if replica != self._me:
                     self._send(replica, outgoing.frame)
+
+    async def shorten_vote_log(self) -> None:
+        """Have the vote log rewritten without what is needless, and wait for it.  It happens with the next work."""
+        if self._must_shorten is None:
+            self._must_shorten = trio.Event()
+        await self._must_shorten.wait()
 
     def _shorten_vote_log(self) -> None:
         """Keep only what is still needed, once the certificate that makes the rest needless is durable."""

@@ -25,7 +25,7 @@ from ledger import (
 from ledger.policies import Policies
 from ledger.registry import Registry
 from node.config import ConfigInvalid
-from social import follows, posts, profiles, reactions, reposts
+from social import erasure, follows, posts, profiles, reactions, reposts
 from social.appeals import closing, reviewers, reviewing, submitting
 from social.communities import founding, members, moderators
 from social.governance import close, drafts, measures, proposals, reports, votes
@@ -37,7 +37,7 @@ AT_CLOSE = (close.AT_CLOSE, membership.AT_CLOSE, finality.AT_CLOSE, closing.AT_C
 MODULES = (
     beats, identity, bonds, vouches, access_seals, account_keys, recovery, roles, transfers, rewards, conduct,
     nodes, telemetry, nod, validators, membership, evidence, holds,
-    profiles, posts, reactions, reposts, follows,
+    profiles, posts, reactions, reposts, follows, erasure,
     founding, members, moderators, post_reports, decisions, lifting, finality,
     reviewers, submitting, reviewing, closing,
     drafts, reports, proposals, measures, votes, close,

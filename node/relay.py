@@ -109,11 +109,15 @@ class Relay:
             self._events_arrived()
         return answers, fresh
 
+    def shorten_log(self) -> None:
+        """Rewrite the submission log with what still waits.  Raises OSError."""
+        waiting = [self._mempool.get(event_id) for event_id in self._own]
+        self._log.rewrite(encode_signed_event(each.signed) for each in waiting if each is not None)
+
     def _write_down(self, fresh: list[bytes]) -> None:
         try:
             if self._log.needs_rewrite:
-                waiting = [self._mempool.get(event_id) for event_id in self._own]
-                self._log.rewrite(encode_signed_event(each.signed) for each in waiting if each is not None)
+                self.shorten_log()
             elif fresh:
                 self._log.append(fresh)
         except OSError as error:

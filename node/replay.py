@@ -36,6 +36,8 @@ class Replayed:
     events: int
     certificates: int
     payloads_missing: int
+    """Texts that are not held, those that were erased included."""
+    payloads_erased: int
     state_keys: int
     header_hash: bytes
     state_digest: bytes
@@ -141,6 +143,7 @@ def _conclude(copy: Chain, counts: _Counts, state_keys: int) -> Replayed:
         events=head.header.log_size,
         certificates=counts.certificates,
         payloads_missing=counts.payloads_missing,
+        payloads_erased=sum(1 for _ in copy.store.iterate(keyspace.ERASURE, keyspace.after(keyspace.ERASURE))),
         state_keys=state_keys,
         header_hash=head.hash,
         state_digest=head.header.state_digest,

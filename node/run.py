@@ -43,6 +43,7 @@ from node.modules import make_registry, verify_safety_model
 from node.peer_answers import BLOCKS_REQUEST
 from node.peering import Peering
 from node.relay import Relay, SubmissionMalformed
+from node.scrubber import Scrubber
 from node.services import Services
 from node.snapshot_sync import SnapshotSync
 from node.submission_log import SubmissionLog
@@ -63,6 +64,8 @@ COLLECTION_THRESHOLDS = (50_000, 20, 50)
 HEALTHY_BEATS = 5
 HEALTHY_MS_MIN = 5_000
 SYNC_POLL_S = 1.0
+SHORTEN_S = 30.0
+"""The vote log is rewritten with the next vote; a node that casts none for so long is asked again later."""
 VALIDATOR_LAG_BLOCKS = 8
 """A validator that sees a height this far above its own fetches blocks without waiting for consensus to ask."""
 
@@ -130,6 +133,12 @@ class Node:
             writes=config.archive.write,
             keep_epochs=config.archive.keep_epochs,
         )
+        self.scrubber = Scrubber(
+            chain,
+            config.archive_url,
+            archive_lock=self.archivist.lock,
+            shorten_logs=self._shorten_logs,
+        )
         self.catalogues = Catalogues(
             chain,
             request=lambda peer, body: self.network.request(peer, CATALOGUE_REQUEST, body),
@@ -196,6 +205,7 @@ class Node:
         self.executor.listen(self._on_executed)
         self.executor.listen(self.tree_builder.saw_block)
         self.executor.listen(self.archivist.saw_block)
+        self.executor.listen(self.scrubber.saw_block)
         self.executor.listen_replaced(self._on_replaced)
 
     def _make_validator(self, vote_log: VoteLog | None) -> Validator:
@@ -253,6 +263,7 @@ class Node:
             nursery.start_soon(self.history.run)
             nursery.start_soon(self.tree_builder.run)
             nursery.start_soon(self.archivist.run)
+            nursery.start_soon(self.scrubber.run)
             if self.validator is not None:
                 await nursery.start(self.validator.run)
             task_status.started()
@@ -262,6 +273,21 @@ class Node:
     def _restore_submissions(self) -> None:
         if self.integrity.alert is None and (count := self.relay.restore()):
             logger.info("%d events that were accepted before the restart wait again", count)
+
+    async def _shorten_logs(self) -> bool:
+        """Drop what is needless from the logs of submissions and votes; False where votes can't be touched now."""
+        try:
+            self.relay.shorten_log()
+        except OSError as error:
+            logger.warning("the submission log can't be rewritten: %s", error)
+            return False
+        if self.validator is None:
+            return True
+        if self.validator.driver is None:
+            return False
+        with trio.move_on_after(SHORTEN_S) as scope:
+            await self.validator.driver.shorten_vote_log()
+        return not scope.cancelled_caught
 
     # News.
 

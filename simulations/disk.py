@@ -72,6 +72,10 @@ class MemoryStore:
         self._snapshots.append(snapshot)
         return snapshot
 
+    def erase_key(self, key: bytes) -> None:
+        """Delete a key; memory keeps no older values."""
+        self.write([], [key])
+
     def forget(self, snapshot: MemorySnapshot) -> None:
         """A snapshot was closed."""
         if snapshot in self._snapshots:

@@ -14,6 +14,7 @@ from client_api.paging import LIMIT_DEFAULT, hash_filter
 from client_api.shapes import Anchor, account_text, event_text, find_account, parse_event_id
 from ledger import keyspace
 from ledger.draft import Draft
+from ledger.erasure import read_erasure
 from ledger.identity import read_account, read_nonce
 from ledger.payloads import decode_payload
 from ledger.primitives.fixed_point import format_decimal
@@ -43,6 +44,7 @@ class PostShape(Model):
     replies: int
     content: str
     space: str | None = Field(description="the community that it is in; null for a post for everybody")
+    erased: bool = Field(description="its author had the text erased")
     hidden_by: str | None = Field(description="the decision that hides it; its text is then left out here")
     locked_by: str | None = Field(description="the decision that closed its thread to answers")
 
@@ -73,6 +75,7 @@ def post_to_json(reading: Reading, post_id: bytes, post: Post) -> Json:
         "handle": read_handle(reading.state, post.author),
         "text": None if data is None or hiding is not None else decode_payload(data).text,
         "text_pending": data is None and reading.history.misses(post.height),
+        "erased": read_erasure(reading.state, post.content.hash) is not None,
         "tags": list(post.tags),
         "parent": None if post.parent is None else event_text(post.parent),
         "height": post.height,

@@ -227,7 +227,11 @@ def run_verify(given: argparse.Namespace, output: Output) -> int:
         "replayed": replayed is not None,
     }
     if replayed is not None:
-        found |= {"payloads_missing": replayed.payloads_missing, "state_keys": replayed.state_keys}
+        found |= {
+            "payloads_missing": replayed.payloads_missing,
+            "payloads_erased": replayed.payloads_erased,
+            "state_keys": replayed.state_keys,
+        }
     if not output.document(found):
         said = "every root is equal" if replayed is not None else "every byte and certificate is right"
         output.line(f"[bold green]{said}[/bold green]")

@@ -37,6 +37,8 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     command = add("reply", "Answer a post.", signer, run_reply)
     command.add_argument("post", help="the post's id, evt1…")
     command.add_argument("text")
+    command = add("erase", "Have the text of one's post erased, on every node and for ever.", signer, run_erase)
+    command.add_argument("post", help="the post's id, evt1…")
     command = add("like", "Like a post, or take the like back.", signer, run_like)
     command.add_argument("post", help="the post's id, evt1…")
     command.add_argument("--withdraw", action="store_true")
@@ -118,6 +120,14 @@ def run_post(given: argparse.Namespace, output: Output) -> int:
 
 def run_reply(given: argparse.Namespace, output: Output) -> int:
     return sign_and_submit(given, output, "content.ReplyPublished", {"parent": given.post}, text=given.text)
+
+
+def run_erase(given: argparse.Namespace, output: Output) -> int:
+    found = client_of(given)[1].get(f"/posts/{given.post}")["post"]
+    if found["erased"]:
+        raise UsageError(f"{given.post}: its text was erased already")
+    body = {"content": found["content"], "subject": given.post}
+    return sign_and_submit(given, output, "content.PayloadErased", body)
 
 
 def run_like(given: argparse.Namespace, output: Output) -> int:

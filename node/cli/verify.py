@@ -84,6 +84,7 @@ def _verify_chain(given: argparse.Namespace, output: Output) -> int:
         "events": replayed.events,
         "certificates": replayed.certificates,
         "payloads_missing": replayed.payloads_missing,
+        "payloads_erased": replayed.payloads_erased,
         "state_keys": replayed.state_keys,
         "header_hash": replayed.header_hash.hex(),
         "state_digest": replayed.state_digest.hex(),

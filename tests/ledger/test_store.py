@@ -1,6 +1,7 @@
 """The store against a dict: what is read is what was written."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -79,3 +80,33 @@ def test_the_only_key_of_a_range_is_found_backwards(store: Store) -> None:
 
     with store.snapshot() as snapshot:
         assert list(snapshot.iterate(b"a", b"b", reverse=True)) == [(b"a", b"1")]
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_an_erased_key_leaves_its_value_in_no_file(tmp_path: Path, levels: int) -> None:
+    """However deep the value has sunk; what lies beside it stays."""
+    secret, key = b"what was said in confidence", b"p" + bytes(32)
+    with closing(Store(tmp_path / "store")) as store:
+        store.write([(b"p" + bytes([number]) * 32, secret[::-1]) for number in range(1, 200)], [])
+        store.write([(key, secret)], [])
+        for _ in range(levels):
+            store.compact()
+            store.write([(b"p" + bytes([number]) * 32, secret[::-1]) for number in range(1, 200)], [])
+        store.write([], [key])
+
+        store.erase_key(key)
+
+        assert store.get(key) is None
+        assert store.get(b"p" + bytes([7]) * 32) == secret[::-1]
+        for path in (tmp_path / "store").iterdir():
+            assert secret not in path.read_bytes(), path
+
+
+def test_an_erased_key_that_was_just_written_leaves_nothing(tmp_path: Path) -> None:
+    secret, key = b"what was said in confidence", b"p" + bytes(32)
+    with closing(Store(tmp_path / "store")) as store:
+        store.write([(key, secret)], [])
+
+        store.erase_key(key)
+
+        assert all(secret not in path.read_bytes() for path in (tmp_path / "store").iterdir())
