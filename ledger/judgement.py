@@ -58,6 +58,8 @@ class Guard:
 
 
 MetaGuard: TypeAlias = Callable[[Case, tuple[Verdict, ...]], Verdict]
+Adapt: TypeAlias = Callable[[Case], Case]
+"""Gives the case as it is judged where the event happens; it may only be stricter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class GuardStack:
     guards: tuple[Guard, ...] = ()
     meta: Guard | None = None
     decide: MetaGuard | None = None
+    adapt: Adapt | None = None
 
     def all(self) -> tuple[Guard, ...]:
         return self.guards if self.meta is None else (*self.guards, self.meta)
@@ -93,6 +96,8 @@ def judge_event(stack: GuardStack, below: View, entry: Entry[Any], kind: EventTy
     fault: str | None = None
     try:
         case = _open_case(draft, entry, kind)
+        if stack.adapt is not None:
+            case = stack.adapt(case)
         name = f"{kind.name}@{kind.version}"
         _take(verdicts, [guard(draft, entry) for guard in kind.guards], name, PROTOCOL)
         for guard in stack.guards:

@@ -7,12 +7,14 @@ First byte:
     l  log tree nodes by level and index            p  payloads by content hash
     u, U  undo records by key and height, and the keys of a height        m  meta
     E  the height that began each epoch     T, V, W, X  the state tree: rows, what they were, who changed, versions
+    w  what events did to an account's balances (its keys end in a log index), in no digest
     q  a snapshot that is being fetched: keys as above, after a q
 Numbers are big-endian, so that LevelDB's order is theirs.
 """
 
 STATE = b"s"
 INDEX = b"i"
+MOVES = b"w"
 UNDO = b"u"
 UNDO_KEYS = b"U"
 HEADER = b"h"
@@ -240,6 +242,37 @@ def access_seal(account_id: bytes) -> bytes:
     return b"sws" + account_id
 
 
+# State: communities, moderation, appeals.
+
+
+def community(part: str, space: bytes, more: bytes = b"") -> bytes:
+    """c: the record; m: a member; r: a version of the rules; p: the guard profile; t: the place of a post."""
+    return b"sK" + part.encode() + space + more
+
+
+def community_name(name: str) -> bytes:
+    return b"sKn" + name.encode()
+
+
+def moderation(part: str, subject: bytes, more: bytes = b"") -> bytes:
+    """c, r: case of a post, who reported it; d: decision; i, l: what hides a post, locks a thread; s: suspension.
+
+    f: FLX held of an account; h, H: what a decision holds, how much of it; m: record of a moderator; q: a place in the
+    queue of decisions that can be appealed; a, v: appeal, vote of a reviewer.
+    """
+    return b"sM" + part.encode() + subject + more
+
+
+def roll(name: str, part: str, owner: bytes, more: bytes = b"") -> bytes:
+    """A numbered list of ids (`ledger.rolls`).  n: how many; p: the one at a place; o: the place of one."""
+    return b"sJ" + name.encode() + part.encode() + owner + more
+
+
+def seed() -> bytes:
+    """The hash of the header below the block that began the current beat."""
+    return b"su"
+
+
 # State: nodes and their service.
 
 
@@ -358,6 +391,11 @@ BY_AUTHOR = b"ia"
 POSTS_OF = b"ip"
 REPLIES_TO = b"ir"
 TRANSFERS_OF = b"iw"
+IN_COMMUNITY = b"ig"
+ON_SUBJECT = b"is"
+MODERATED_IN = b"im"
+DECISIONS = b"id"
+APPEALS = b"iq"
 
 
 def in_feed(log_index: int) -> bytes:
@@ -382,6 +420,16 @@ def reply_to(post_id: bytes, log_index: int) -> bytes:
 
 def transfer_of(account_id: bytes, log_index: int) -> bytes:
     return TRANSFERS_OF + account_id + u64(log_index)
+
+
+def listed(index: bytes, owner: bytes, log_index: int) -> bytes:
+    """A place in one of the indexes of communities, moderation and appeals."""
+    return index + owner + u64(log_index)
+
+
+def move_of(account_id: bytes, log_index: int) -> bytes:
+    """What an event did to an account's balances: see `ledger.moves`."""
+    return MOVES + account_id + u64(log_index)
 
 
 # The ledger itself.

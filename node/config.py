@@ -62,6 +62,7 @@ class ConsensusSection:
 class SyncSection:
     start: str = "auto"
     snapshot_events_min: int = 20_000
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class LogSection:
 @dataclass(frozen=True, slots=True)
 class ArchiveSection:
     url: str = ""
+    write: bool = False
+    keep_epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("consensus", "batch_events_max"): (1, 1_024),
     ("consensus", "batch_wait_ms"): (0, 1_000),
     ("sync", "snapshot_events_min"): (0, 1_000_000_000),
+    ("archive", "keep_epochs"): (0, 1_000_000),
 }
 _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("node", "role"): ROLES,
@@ -169,6 +173,8 @@ def load_config(path: Path) -> Config:
             f"{path}: consensus.view_timeout_ms: expected at most view_timeout_ms_max, {timeouts.view_timeout_ms_max}, "
             f"got {timeouts.view_timeout_ms}"
         )
+    if config.archive.keep_epochs == 1:
+        raise ConfigInvalid(f"{path}: archive.keep_epochs: expected 0 (keep all) or at least 2, got 1")
     parse_peers(path, config.p2p.peers)
     parse_peers(path, config.p2p.bootstrap, "bootstrap")
     parse_advertised(path, config.p2p.advertise)
@@ -297,9 +303,12 @@ _EXPLAINED = {
     ("consensus", "batch_wait_ms"): "  # how long the primary gathers events under load; never when idle",
     ("sync", "start"): "  # far behind: snapshot, replay of every event, or auto: snapshot for validators only",
     ("sync", "snapshot_events_min"): "  # a snapshot that skips fewer events is not taken",
+    ("sync", "checkpoint"): "  # HEIGHT:blk1… that you know from elsewhere: a chain with another block is refused",
     ("log", "format"): "  # text for people, json for programs",
     (
         "archive",
         "url",
-    ): "  # where `atlas archive` writes: a folder, file:///… or s3://bucket/…; empty: archive in data",
+    ): "  # where cold epochs lie: a folder, file:///… or s3://bucket/…; empty: archive in data",
+    ("archive", "write"): "  # write each epoch there once it is over, while the node runs",
+    ("archive", "keep_epochs"): "  # drop what the archive has, but for so many of the newest epochs; 0 keeps all",
 }

@@ -12,7 +12,7 @@ from ledger.chain import Chain
 from ledger.nodes import list_nodes
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.signing import SigningKey
-from node.block_fetch import SourceFault, answer_range
+from node.block_fetch import OpenArchive, SourceFault, answer_range
 from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
 from node.clock import now_ms
 from node.config import VALIDATOR, Config, PeerEntry, parse_advertised, parse_peers, parse_upgrades
@@ -57,8 +57,9 @@ class Peering:
         chain: Chain,
         on_peer: Callable[[PeerEvent], None],
         is_sound: Callable[[], bool],
+        open_archive: OpenArchive = lambda: None,
     ) -> None:
-        """is_sound: whether the state may be read; a damaged one is not."""
+        """is_sound: whether the state may be read; a damaged one is not.  open_archive: of what is pruned here."""
         self._config = config
         self._chain = chain
         self._is_sound = is_sound
@@ -91,10 +92,12 @@ class Peering:
             bootstrap=_to_addresses(parse_peers(config_path, config.p2p.bootstrap, "bootstrap")),
         )
         self.discovery = Discovery(self.network, limits, book, config.data_folder / BOOK_FILE, config.p2p.outbound)
-        for kind, answer in list_answers():
+        for kind, answer in list_answers(open_archive):
             self.network.handle_requests(kind, partial(self._answer, answer))
         self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
-        self.network.answer_questions(BLOCKS_PROTOCOL, partial(self._answer, answer_range))
+        self.network.answer_questions(
+            BLOCKS_PROTOCOL, partial(self._answer, partial(answer_range, open_archive=open_archive))
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, dial and serve until cancelled; ready when the port is open.  Raises PortInUse."""

@@ -23,15 +23,19 @@ from ledger.events import SIGNED_EVENT_BYTES_MAX
 from ledger.genesis import Genesis, decode_genesis_file
 from ledger.policies import read_policies
 from ledger.primitives.encoding import EncodingError
-from ledger.primitives.signing import SigningKey
+from ledger.primitives.signing import Purpose, SigningKey
 from ledger.store import Store
 from ledger.transition import Executed
+from node.archivist import Archivist
 from node.block_sync import BlockSync
+from node.catalogue import CATALOGUE_REQUEST, Catalogues
+from node.checkpoint import parse_checkpoint
 from node.clock import BeatClock, monotonic_ms
 from node.cold_epochs import ColdEpochs
 from node.config import AUDITOR, VALIDATOR, Config, ConfigInvalid
 from node.eras import choose_validators
 from node.event_cache import EventCache
+from node.event_checks import EventChecker
 from node.history_fill import HISTORY_REQUEST, HistoryFill
 from node.integrity import EXECUTION, RULES, STATE, Integrity, WatchedExecutor
 from node.mempool import Mempool
@@ -111,8 +115,27 @@ class Node:
         self.mempool = Mempool()
         self.beats = BeatClock(chain.genesis.beat_ms)
         self.executor = WatchedExecutor(chain, integrity)
-        self.peering = Peering(config, config_path, seed, chain, self._on_peer, lambda: integrity.alert is None)
+        cold = ColdEpochs(config.archive_url)
+        checkpoint = parse_checkpoint(config.sync.checkpoint)
+        if checkpoint is not None:
+            checkpoint.verify_chain(chain)
+        self.peering = Peering(
+            config, config_path, seed, chain, self._on_peer, lambda: integrity.alert is None, cold.open
+        )
         self.network = self.peering.network
+        self.archivist = Archivist(
+            chain,
+            self.executor,
+            config.archive_url,
+            writes=config.archive.write,
+            keep_epochs=config.archive.keep_epochs,
+        )
+        self.catalogues = Catalogues(
+            chain,
+            request=lambda peer, body: self.network.request(peer, CATALOGUE_REQUEST, body),
+            peers=self.peering.list_sources,
+            blame=self.peering.blame,
+        )
         self.tree_builder = TreeBuilder(chain)
         self.history = HistoryFill(
             chain,
@@ -130,6 +153,7 @@ class Node:
             pause=self._pause,
             exclude=self.tree_builder.exclude,
             events_min=config.sync.snapshot_events_min,
+            checkpoint=checkpoint,
         )
         self.sync = BlockSync(
             chain,
@@ -142,6 +166,9 @@ class Node:
             trusts_quorum=config.node.role == VALIDATOR,
             snapshots=self.snapshots if config.begins_from_snapshots else None,
             caught_up=self._resume,
+            checker=EventChecker(chain.chain_id),
+            checkpoint=checkpoint,
+            headers=None if config.begins_from_snapshots else self.snapshots.headers,
         )
         self.relay = Relay(
             chain,
@@ -161,11 +188,14 @@ class Node:
             trio.lowlevel.current_trio_token(),
             self.status,
             lambda: integrity.alert,
+            sign_bundle=lambda message: self._key.sign(chain.chain_id, Purpose.BUNDLE, message),
             takes_events=config.node.role != AUDITOR,
-            open_archive=ColdEpochs(config.archive_url).open,
+            open_archive=cold.open,
+            list_catalogues=self.catalogues.list_known,
         )
         self.executor.listen(self._on_executed)
         self.executor.listen(self.tree_builder.saw_block)
+        self.executor.listen(self.archivist.saw_block)
         self.executor.listen_replaced(self._on_replaced)
 
     def _make_validator(self, vote_log: VoteLog | None) -> Validator:
@@ -192,6 +222,7 @@ class Node:
             await nursery.start(self.peering.run)
             nursery.start_soon(self._serve_inbound)
             nursery.start_soon(self._watch_peers)
+            nursery.start_soon(self.catalogues.run)
             self._restore_submissions()
             await nursery.start(self._write)
             api: ApiServer | None = None
@@ -221,6 +252,7 @@ class Node:
             nursery.start_soon(self.sync.run)
             nursery.start_soon(self.history.run)
             nursery.start_soon(self.tree_builder.run)
+            nursery.start_soon(self.archivist.run)
             if self.validator is not None:
                 await nursery.start(self.validator.run)
             task_status.started()
@@ -357,6 +389,8 @@ class Node:
             in_view_change=False if replica is None else replica.in_view_change,
             abstains=replica is not None and replica.status().abstains,
             syncing=self.sync.active,
+            sync_target=self.sync.target,
+            proven_height=max(self.sync.proven_height, head.height),
             history_missing=self.history.missing.blocks,
             halted=self._why_halted(),
             height=head.height,

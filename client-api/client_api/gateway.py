@@ -1,6 +1,7 @@
 """The gateway: health, the node's card and status, and the one write path: prepare, sign, submit."""
 
 import asyncio
+import dataclasses
 import os
 from typing import Annotated, Any, Literal
 
@@ -188,15 +189,11 @@ async def get_status(context: Context, query: NoQuery, body: None) -> Json:
             "why_unhealthy": None if is_healthy(status) else why_unhealthy(status),
             "alert": None if status.alert is None else alert_to_json(status.alert),
             "peers": [
-                {
+                dataclasses.asdict(peer)
+                | {
                     "public_key": peer.public_key.hex(),
-                    "address": peer.address,
-                    "role": peer.role,
-                    "height": peer.height,
                     "rtt_ms": None if peer.rtt_ms is None else round(peer.rtt_ms, 3),
-                    "queued_bytes": peer.queued_bytes,
                     "score": round(peer.score, 1),
-                    "protocol_version": peer.protocol_version,
                 }
                 for peer in status.peers
             ],

@@ -1,12 +1,14 @@
 """The route table: every endpoint of the API, by domain.  A new domain is one line here."""
 
-from client_api import explorer, gateway, people, registry, rules, state_facts, validator_set
+from client_api import archives, explorer, gateway, people, registry, rules, state_facts, validator_set, wallets
 from client_api.endpoint import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *gateway.ENDPOINTS,
     *people.ENDPOINTS,
+    *wallets.ENDPOINTS,  # before the explorer, whose events have ids in the place of "export"
     *explorer.ENDPOINTS,
+    *archives.ENDPOINTS,
     *state_facts.ENDPOINTS,
     *rules.ENDPOINTS,
     *registry.ENDPOINTS,

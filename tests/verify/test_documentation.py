@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from atlas_verify import canonical, documents, hashes
-from atlas_verify.chain import CERTIFICATE, GENESIS, HEADER, VOTE, read_genesis
+from atlas_verify.chain import CERTIFICATE, CERTIFIED, GENESIS, HEADER, VOTE, read_genesis
 from consensus.messages import Certificate, Vote
 from consensus.parameters import Parameters
 from ledger.block import Header
@@ -136,7 +136,7 @@ def test_both_verifiers_know_the_same_members(record: Any, fields: dict[str, can
 def test_the_page_names_the_members_of_a_file(title: str, fields: dict[str, canonical.Field]) -> None:
     beside = set(re.findall(r"`(\w+)` \(", get_section(title).partition("Members beside the three:")[2][:60]))
 
-    assert list_members(title) | beside | set(documents.CERTIFIED) == set(fields)
+    assert list_members(title) | beside | set(CERTIFIED) == set(fields)
 
 
 def test_the_page_says_how_many_are_a_quorum() -> None:
