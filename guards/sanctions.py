@@ -23,9 +23,13 @@ SILENCED = frozenset({"community", "content", "graph", "moderation"})
 """Modules that a suspension closes."""
 LEAVING = frozenset(
     {
-        "community.CommunityMemberLeft", "graph.AccountUnfollowed", "graph.LikeWithdrawn", "graph.RepostWithdrawn",
+        "community.CommunityMemberLeft",
+        "community.ModeratorRemoved",
+        "graph.AccountUnfollowed",
+        "graph.LikeWithdrawn",
+        "graph.RepostWithdrawn",
     }
-)  # fmt: skip
+)
 """What stays open: nobody is kept in a place, or to what he said."""
 FLX_BALANCES = keyspace.balance(FLX, b"")
 

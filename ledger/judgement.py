@@ -1,6 +1,6 @@
 """Judgement: every guard on one event, its draft, and the meta-guard over all.  Preview and execution run this code.
 
-    draft   the author and the accounts that the event touches are brought up to date
+    draft   the author and the accounts that the event touches are brought up to date, unless its type leaves them alone
     guards  of the event's type, then the network's, on the draft; all run, so the author learns everything at once
     apply   if all allow: the transition's writes, the charge of energy; then the guards audit what was written
     meta    AEGIS sees every verdict; it can only make the outcome stricter
@@ -132,7 +132,7 @@ def _open_case(draft: Draft, entry: Entry[Any], kind: EventType[Any]) -> Case:
     policies = read_policies(draft)
     standing = read_standing(draft, entry.author)
     if standing is not None:
-        standing = bring_up_to_date(draft, entry.author, standing, entry.epoch)
+        standing = bring_up_to_date(Draft(draft) if kind.leaves_account else draft, entry.author, standing, entry.epoch)
     for account in kind.touches(entry):
         touched = read_standing(draft, account)
         if touched is not None:

@@ -154,7 +154,7 @@ def name_policy(row: Row, cite: dict[str, str]) -> str:
         return str(row.receipt.evidence["policies"])
     if row.kind == REWARD:
         return str(row.receipt.inputs["policy"]) if row.token == NOD else cite["rewards"]
-    return cite["governance"] if "deposit" in row.receipt.inputs else f"{_PROTOCOL}@1"
+    return cite["governance"] if row.receipt.event_type.startswith("governance.") else f"{_PROTOCOL}@1"
 
 
 def format_signed(atoms: int) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ from client_api.errors import (
 from client_api.explorer import EventsQuery, HandoverDocument, Height, list_receipts
 from client_api.listing import open_listing, read_page
 from client_api.paging import LIMIT_DEFAULT, hash_filter
+from client_api.penalties import PENALTY, list_held_accounts, list_penalties
 from client_api.shapes import Anchor, account_text, event_text, find_account, parse_account_id, parse_event_id
 from client_api.state_facts import OtherLeaf
 from ledger import keyspace
@@ -30,19 +31,20 @@ from ledger.certified import ProofUnavailable
 from ledger.draft import Draft
 from ledger.events import View
 from ledger.identity import read_account
+from ledger.moves import Move
 from ledger.primitives.fixed_point import format_decimal
 from ledger.ranking import make_ranking_bundle
 from ledger.receipts import Receipt
 from ledger.standing import bring_up_to_date, read_standing
 from ledger.tokens import ATR, TOKENS, read_balance
 from ledger.undo import StateAt
-from ledger.wallet import DECAY, KINDS, RECOVERY, Row, chain_rows, format_signed, list_rows, name_policy
+from ledger.wallet import DECAY, RECOVERY, Row, chain_rows, format_signed, list_rows, name_policy
 from ledger.wallet_export import plan_wallet_bundle, read_cite, read_event_moves
 
 Cursor = Annotated[str, Field(max_length=512)]
 AccountText = Annotated[str, Field(max_length=100, description="An account id, or a handle.")]
 Kind = Literal[
-    "charge", "decay", "hold", "missing", "opening", "recovery", "release", "reward", "transfer"
+    "charge", "decay", "hold", "missing", "opening", "penalty", "recovery", "release", "reward", "transfer"
 ]  # fmt: skip
 Format = Literal["json", "csv"]
 EventsLimit = Annotated[int, Field(ge=1, le=EVENTS_MAX)]
@@ -85,26 +87,33 @@ class HistoryAnswer(Model):
 
 
 async def get_history(context: Context, query: HistoryQuery, body: None) -> Json:
-    """Newest first.  Without a filter, rows of a token add up from page to page: balance = balance below + amount."""
-    assert set(KINDS) == set(Kind.__args__)  # type: ignore[attr-defined]
+    """Newest first.  Without a filter, rows of a token add up from page to page: balance = balance below + amount.
+
+    kind=penalty: what was burned of what the account had locked; those rows are in no other list.
+    """
     filter_hash = hash_filter("history", query.account, query.kind)
     with open_listing(context, query.cursor, filter_hash, query.at) as (reading, before, after):
         account = _find(reading, query.account)
         ledger = await _open_ledger(context, reading)
 
-        def keep(index: int, value: bytes) -> bool:
-            if query.kind is None:
-                return True
-            ((receipt, moves),) = _read_moves(ledger, [(index, value)])
-            return any(row.kind == query.kind for row in list_rows(receipt, moves, account))
+        def list_wanted(receipt: Receipt, moves: tuple[Move, ...]) -> list[Row]:
+            if query.kind == PENALTY:
+                return list_penalties(receipt, moves)
+            return [row for row in list_rows(receipt, moves, account) if row.kind == query.kind]
 
-        prefix = keyspace.MOVES + account
-        page = read_page(reading, prefix, filter_hash, query.limit, before, after, keep)
+        def keep(index: int, value: bytes) -> bool:
+            return query.kind is None or any(list_wanted(*event) for event in _read_moves(ledger, [(index, value)]))
+
+        owners: tuple[bytes, ...] = (account,)
+        if query.kind == PENALTY:
+            owners = list_held_accounts(reading, ledger, context.chain.registry, account)
+        prefixes = tuple(keyspace.MOVES + owner for owner in owners)
+        page = read_page(reading, prefixes, filter_hash, query.limit, before, after, keep)
         events = _read_moves(ledger, page.entries[::-1])
         rows = (
             chain_rows(events, account, {})
             if query.kind is None
-            else (row for event in events for row in list_rows(*event, account) if row.kind == query.kind)
+            else (row for event in events for row in list_wanted(*event))
         )
         epoch_beats = context.chain.genesis.epoch_beats
         items = [_row_to_json(reading.state, row, epoch_beats) for row in rows]
@@ -126,7 +135,7 @@ def _find(reading: Reading, text: str) -> bytes:
     return account
 
 
-def _read_moves(ledger: View, entries: list[tuple[int, bytes]]) -> list[tuple[Receipt, Any]]:
+def _read_moves(ledger: View, entries: list[tuple[int, bytes]]) -> list[tuple[Receipt, tuple[Move, ...]]]:
     try:
         return read_event_moves(ledger, entries)
     except ProofUnavailable as error:

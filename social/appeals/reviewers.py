@@ -61,9 +61,9 @@ def read_candidate(view: View, account: bytes, epoch: int) -> Candidate | None:
     return Candidate(account, read_balance(draft, PSI, account), standing.s_chr, y)
 
 
-def judge_candidate(view: View, account: bytes, epoch: int) -> Verdict:
+def judge_candidate(view: View, found: Candidate | None) -> Verdict:
     """Say whether an account stands well enough to review."""
-    policies, found = read_policies(view), read_candidate(view, account, epoch)
+    policies = read_policies(view)
     s_chr, y = (0, 0) if found is None else (found.s_chr, found.y)
     least = policies.moderation.reviewer_s_chr_min
     if s_chr >= least and y >= SCALE:
@@ -90,10 +90,9 @@ def draw_reviewers(
     for account in WILLING.read(view):
         if account in sides or account in appeal.earlier or groups.get(account) in barred_groups:
             continue
-        if _has_part(view, account, decision) or not judge_candidate(view, account, epoch).allowed:
-            continue
         found = read_candidate(view, account, epoch)
-        assert found is not None, "whoever is willing has an account"
+        if found is None or not judge_candidate(view, found).allowed or _has_part(view, account, decision):
+            continue
         ticket = tagged_hash("atlas/reviewer", seed, appeal_id, appeal.stage.encode(), account)[0]
         tickets.append((ticket, -found.psi, account))
     return sorted(account for _, _, account in sorted(tickets)[: read_policies(view).moderation.reviewers])
@@ -111,7 +110,7 @@ def _has_part(view: View, account: bytes, decision: Decision) -> bool:
 
 
 def author_is_fit(view: View, entry: Entry[ReviewerEnlisted]) -> Verdict:
-    return judge_candidate(view, entry.author, entry.epoch)
+    return judge_candidate(view, read_candidate(view, entry.author, entry.epoch))
 
 
 def author_is_not_enlisted(view: View, entry: Entry[ReviewerEnlisted]) -> Verdict:

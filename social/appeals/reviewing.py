@@ -82,5 +82,6 @@ EVENTS = (
         },
         content=lambda body: body.content,
         index=lambda entry: (keyspace.listed(keyspace.ON_SUBJECT, entry.body.appeal, entry.log_index),),
+        leaves_account=True,
     ),
 )  # fmt: skip

@@ -190,6 +190,7 @@ EVENTS = (
             keyspace.listed(keyspace.APPEALS, b"", entry.log_index),
             keyspace.listed(keyspace.ON_SUBJECT, entry.body.decision, entry.log_index),
         ),
+        leaves_account=True,
     ),
     EventType(
         name="appeals.AppealMessageAdded",
@@ -202,6 +203,7 @@ EVENTS = (
         inputs=lambda body: {"appeal": body.appeal.hex(), "content": body.content.hash.hex()},
         content=lambda body: body.content,
         index=lambda entry: (keyspace.listed(keyspace.ON_SUBJECT, entry.body.appeal, entry.log_index),),
+        leaves_account=True,
     ),
     EventType(
         name="appeals.EscalationRequested",
@@ -213,5 +215,6 @@ EVENTS = (
         example=EscalationRequested(bytes(32)),
         inputs=lambda body: {"appeal": body.appeal.hex()},
         index=lambda entry: (keyspace.listed(keyspace.ON_SUBJECT, entry.body.appeal, entry.log_index),),
+        leaves_account=True,
     ),
 )

@@ -24,6 +24,8 @@ from social.communities.records import (
     COMMUNITIES,
     JOIN_RULES,
     NAME_CHARACTERS,
+    RESERVED_NAMES,
+    RESERVED_START,
     Community,
     Join,
     Member,
@@ -96,6 +98,13 @@ def name_is_plain(view: View, entry: Entry[CommunityCreated]) -> Verdict:
     if all(character in NAME_CHARACTERS for character in entry.body.name):
         return allow("COMMUNITY_NAME_PLAIN", "The name is well formed.")
     return deny("COMMUNITY_NAME_INVALID", "Names hold lower-case letters a-z, digits and _ only.")
+
+
+def name_is_not_reserved(view: View, entry: Entry[CommunityCreated]) -> Verdict:
+    name = entry.body.name
+    if name in RESERVED_NAMES or name.startswith(RESERVED_START):
+        return deny("COMMUNITY_NAME_RESERVED", "The name means something else where spaces are named.", name=name)
+    return allow("COMMUNITY_NAME_USABLE", "The name is not reserved.")
 
 
 def name_is_free(view: View, entry: Entry[CommunityCreated]) -> Verdict:
@@ -192,7 +201,7 @@ EVENTS = (
         name="community.CommunityCreated",
         version=1,
         body=CommunityCreated,
-        guards=(name_is_plain, name_is_free, join_rule_is_known, description_fits),
+        guards=(name_is_plain, name_is_not_reserved, name_is_free, join_rule_is_known, description_fits),
         apply=apply_community_created,
         summary="An account founded a community.",
         example=CommunityCreated(_EXAMPLE_CONTENT, "open", "programming"),

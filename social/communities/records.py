@@ -14,6 +14,9 @@ from ledger.verdict import Verdict, allow, deny
 
 NAME_BYTES_MIN, NAME_BYTES_MAX = 3, 32
 NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+RESERVED_NAMES = frozenset({"platform"})
+RESERVED_START = "evt1"
+"""What an id begins with; where a space is named, either is taken."""
 RULES_MAX = 32
 MODERATORS_MAX = 32
 OPEN, APPROVAL = "open", "approval"

@@ -261,6 +261,7 @@ def _declare(
         inputs=show_reasons,
         content=lambda body: body.content,
         index=list_places,
+        leaves_account=True,
     )
 
 

@@ -126,6 +126,7 @@ def _declare(body: type[Any], kind: str, platform: bool | None, summary: str) ->
         inputs=show_lifting,
         content=lambda body: body.content,
         index=list_places,
+        leaves_account=True,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Decisions, cases and the record of each moderator, as the state keeps them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -123,11 +124,9 @@ def queue_key(place: int) -> bytes:
 QUEUE_HEAD, QUEUE_TAIL = keyspace.moderation("q", EVERYBODY, b"head"), keyspace.moderation("q", EVERYBODY, b"tail")
 
 
-def list_queue(view: View) -> list[tuple[int, bytes]]:
-    """Return (place, decision) from the oldest on."""
-    found: list[tuple[int, bytes]] = []
+def list_queue(view: View) -> Iterator[tuple[int, bytes]]:
+    """Yield (place, decision) from the oldest on; each is read when it is asked for."""
     for place in range(read_number(view, QUEUE_HEAD), read_number(view, QUEUE_TAIL)):
         decision = view.get(queue_key(place))
         assert decision is not None, "a place of the queue is kept until its head has passed"
-        found.append((place, decision))
-    return found
+        yield place, decision

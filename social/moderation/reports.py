@@ -150,5 +150,6 @@ EVENTS = (
             keyspace.listed(keyspace.MODERATED_IN, entry.body.space, entry.log_index),
             keyspace.listed(keyspace.ON_SUBJECT, entry.body.subject, entry.log_index),
         ),
+        leaves_account=True,
     ),
 )  # fmt: skip

@@ -503,6 +503,7 @@ def test_a_pinned_read_gives_the_same_bytes_for_ever(api: Api) -> None:
 
 
 BESIDE = (
+    "test_communities.py",
     "test_endpoints.py",
     "test_rules.py",
     "test_state_facts.py",

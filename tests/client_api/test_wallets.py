@@ -2,21 +2,30 @@
 
 import csv
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
+from client_api.penalties import PENALTY
 from client_api.services import Alert
 from client_api.shapes import account_text, event_text
+from client_api.wallets import WalletRow
 
 from ledger.bundle_tables import verify_table
 from ledger.bundles import ProvenBundle, encode_csv, verify_bundle
+from ledger.nodes import NODE_BOND
 from ledger.primitives.fixed_point import SCALE, format_decimal
 from ledger.tokens import ATR_STORE, FLX, TOKENS
 from ledger.transfers import TokensTransferred
+from ledger.wallet import KINDS
 from social.posts import PostPublished
 from social.reactions import ContentLiked
 from tests.client_api.api import NODE_KEY, Api
+from tests.economy.node_town import NodeTown
+from tests.economy.test_evidence import LIAR, submit
+from tests.economy.test_evidence import prove as prove_equivocation
 from tests.ledger.world import RICH, id_of
+from tests.social.assembly import DEPOSIT, WINDOW, Assembly
 
 EPOCH_BEATS = 32
 
@@ -214,3 +223,41 @@ def test_a_node_that_does_not_trust_its_state_exports_nothing_of_it(town: Api) -
     town.node.alerted = Alert("CIR-412", "state", "it differs", 1, bytes(32), bytes(32), "fetch it again")
 
     assert town.problem("exportWallet", account=account_text(town.world.ada.account))["status"] == 503
+
+
+def test_what_was_burned_of_a_bond_is_a_penalty_of_its_owner(tmp_path: Path) -> None:
+    town = NodeTown(tmp_path / "ledger")
+    town.register(*range(7))
+    liar, other = (account_text(town.operators[number].account) for number in (LIAR, LIAR + 1))
+    with Api(tmp_path, town) as api:
+        assert read_all(api, account=liar, kind="penalty") == []
+        proven = submit(town, prove_equivocation(town))
+
+        (row,) = read_all(api, account=liar, kind="penalty")
+
+        assert (row["event_id"], row["event_type"]) == (event_text(proven.event_id), "infra.EquivocationProven")
+        assert (row["amount"], row["balance"]) == (f"-{format_decimal(NODE_BOND)}", format_decimal(0))
+        assert read_all(api, account=other, kind="penalty") == []
+        assert [each["kind"] for each in read_all(api, account=liar)].count("hold") == 1
+
+
+def test_a_deposit_that_is_lost_for_want_of_votes_is_a_penalty(tmp_path: Path) -> None:
+    town = Assembly(tmp_path / "ledger")
+    town.open_vote(base_cost=200 * SCALE)
+    proposer = account_text(town.people[0].account)
+    with Api(tmp_path, town) as api:
+        holds = read_all(api, account=proposer, kind="hold")
+        for _ in range(2 * WINDOW):
+            town.beat()
+
+        (row,) = read_all(api, account=proposer, kind="penalty")
+
+        assert holds[0]["amount"] == row["amount"] == f"-{format_decimal(DEPOSIT)}"
+        assert (holds[0]["policy"], row["policy"]) == ("governance@1", "governance@1")
+        assert row["event_type"] == "governance.ProposalExpired"
+
+
+def test_the_kinds_of_the_contract_are_those_of_the_ledger_and_penalties() -> None:
+    kinds = WalletRow.model_json_schema()["properties"]["kind"]["enum"]
+
+    assert set(kinds) == {*KINDS, PENALTY}

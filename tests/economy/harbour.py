@@ -97,9 +97,9 @@ class Harbour(Town):
         self.must(event)
         return id_of(event)
 
-    def appeal(self, decision: bytes) -> bytes:
-        """Have the author contest a decision; return the appeal."""
-        event = self.sign(self.author, AppealSubmitted, text="It praises him.", decision=decision)
+    def appeal(self, decision: bytes, person: Person | None = None) -> bytes:
+        """Have the author, or somebody else, contest a decision about himself; return the appeal."""
+        event = self.sign(person or self.author, AppealSubmitted, text="It praises him.", decision=decision)
         self.must(event)
         return id_of(event)
 
@@ -119,6 +119,15 @@ class Harbour(Town):
         found = read_decision(self.store, decision)
         assert found is not None
         return found
+
+    def find_author(self, post: bytes) -> Person:
+        """Return who published a post."""
+        item = read_item(self.store, post)
+        assert item is not None
+        return next(each for each in self.people if each.account == item.author)
+
+    def is_hidden(self, post: bytes) -> bool:
+        return read_sanction(self.store, hiding_key(post)) is not None
 
     def find_hiding(self, post: bytes) -> bytes:
         """Return the decision that hides a post."""
@@ -171,11 +180,10 @@ class Harbour(Town):
 
         found: list[tuple[int, int]] = []
         for number, post in enumerate(self.posts):
-            if read_sanction(self.store, hiding_key(post)) is not None:
+            if self.is_hidden(post):
                 continue
-            item = read_item(self.store, post)
+            item, author = read_item(self.store, post), self.find_author(post)
             assert item is not None
-            author = next(each for each in self.people if each.account == item.author)
             mass = sum(
                 int(receipt.inputs["mass"])
                 for receipt in by_type(self.receipts, "economics.RewardAccrued")

@@ -305,7 +305,13 @@ def test_the_account_takes_an_upheld_appeal_to_other_reviewers_of_the_platform(h
     by_another = harbour.do(harbour.fans[0], EscalationRequested, appeal=appeal)
     wished = harbour.do(harbour.author, EscalationRequested, appeal=appeal)
     harbour.pass_epoch()
-    assert harbour.find_appeal(appeal).stage == "platform"
+    escalated = harbour.find_appeal(appeal)
+    assert (escalated.stage, escalated.earlier, escalated.reviewers) == ("platform", first, ())
+    for number in range(20):
+        found = draw_reviewers(
+            harbour.store, appeal, escalated, harbour.find_decision(decision), bytes([number]) * 32, 3
+        )  # fmt: skip
+        assert set(first).isdisjoint(found)
     harbour.pass_epoch()
     second = harbour.find_appeal(appeal).reviewers
     harbour.review(appeal, "reverse", "reverse")
@@ -345,6 +351,18 @@ def test_silence_sends_an_appeal_on_and_in_the_end_nothing_stands_that_nobody_co
     assert [receipt.inputs["reason"] for receipt in escalated] == ["no majority"]
     assert harbour.find_decision(decision).state == REVERSED
     assert harbour.find_appeal(appeal).outcome == "reversed"
+
+
+def test_a_decision_falls_where_the_platforms_reviewers_are_silent_too(harbour: Harbour) -> None:
+    _, decision, appeal = reviewed(harbour)
+    for person in harbour.fans:
+        harbour.must(harbour.sign(person, ReviewerEnlisted))
+    receipts: list[Receipt] = []
+    while harbour.find_appeal(appeal).state != "CLOSED":
+        receipts += harbour.pass_epoch()
+
+    assert [receipt.inputs["stage"] for receipt in by_type(receipts, "appeals.AppealAssigned")] == ["platform"]
+    assert harbour.find_decision(decision).state == REVERSED
 
 
 def test_a_majority_of_those_who_voted_decides_when_time_is_up(harbour: Harbour) -> None:

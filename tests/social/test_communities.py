@@ -81,6 +81,8 @@ def test_a_community_is_found_by_name_and_its_founder_is_its_first_member(world:
     [
         ({"name": "Harbour"}, "COMMUNITY_NAME_INVALID"),
         ({"name": "har bour"}, "COMMUNITY_NAME_INVALID"),
+        ({"name": "platform"}, "COMMUNITY_NAME_RESERVED"),
+        ({"name": "evt1harbour"}, "COMMUNITY_NAME_RESERVED"),
         ({"join": "by_lot"}, "COMMUNITY_JOIN_RULE_UNKNOWN"),
         ({"text": ""}, "content.text_empty"),
     ],

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ledger import keyspace
 from ledger.events import SignedEvent
 from ledger.holds import list_held, read_held_flx
 from ledger.primitives.fixed_point import SCALE
@@ -13,6 +14,7 @@ from ledger.roles import PLATFORM
 from ledger.sanctions import hiding_key, lock_key, read_sanction, suspension_key
 from ledger.scopes import MODERATOR
 from ledger.standing import read_standing
+from ledger.state import read_number
 from social.communities.founding import CommunityCreated, RulesetChanged
 from social.communities.members import CommunityMemberJoined, CommunityMemberLeft
 from social.communities.moderators import ModeratorAppointed
@@ -384,9 +386,12 @@ def test_a_penalty_lowers_standing_once_whether_the_account_acts_or_not(harbour:
     before = [harbour.read_account(person)[0].s_chr for person in harbour.fans[:2]]
     post = harbour.publish(harbour.author, 0)
     harbour.must(harbour.sign(harbour.fans[0], ContentLiked, target=post))
+    assert read_number(harbour.store, keyspace.active_count()) == 3, "each is settled once"
 
-    harbour.pass_epoch()
+    receipts = harbour.pass_epoch()
 
+    paid = [receipt.inputs["account"] for receipt in by_type(receipts, "economics.RewardPaid")]
+    assert sorted(paid) == sorted(each.account.hex() for each in (harbour.author, *harbour.fans[:2]))
     after = [harbour.read_account(person)[0].s_chr for person in harbour.fans[:2]]
     expected = [(9 * s_chr + (s_chr - SCALE // 10)) // 10 for s_chr in before]
     assert after == expected

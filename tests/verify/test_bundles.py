@@ -17,7 +17,7 @@ from ledger.genesis import encode_genesis_file
 from ledger.primitives.canonical_json import canonical_json
 from ledger.primitives.fixed_point import SCALE
 from ledger.tokens import TOKENS, read_balance
-from tests.verify.bundle_files import Bundles, decode, make_bundles
+from tests.verify.bundle_files import Bundles, decode
 
 FILES = (
     "wallet", "wallet's end", "wallet's begin", "empty wallet", "events", "beats", "endorsed post", "lonely post",
@@ -25,14 +25,6 @@ FILES = (
 BOTH = ["node", "atlas_tables"]
 FORGERIES_MIN = 200
 Document = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundles]:
-    made = make_bundles(tmp_path_factory.mktemp("bundles") / "ledger")
-    assert tuple(made.files) == FILES
-    yield made
-    made.world.close()
 
 
 @pytest.mark.parametrize("name", FILES)
