@@ -9,11 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, NamedTuple
 
+from ledger import keyspace
+from ledger.events import View
 from ledger.items import compute_label
 from ledger.judgement import Case
 from ledger.policies import Policies
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import Between
+from ledger.roles import PLATFORM
+from ledger.spaces import space_of_event
+from ledger.state import read_record
 from ledger.verdict import Verdict, allow, deny
 
 Threshold = Annotated[int, Between(0, 101)]
@@ -98,3 +103,20 @@ def apply_to_case(case: Case, profile: GuardProfile) -> Case:
         label = compute_label(action.assessment.hate, action.assessment.offensive, policies.safety)
         action = action._replace(label=label)
     return case._replace(policies=policies, action=action)
+
+
+def read_profile(view: View, space: bytes) -> GuardProfile | None:
+    """Return the guard profile of a community; None where it has set none."""
+    return read_record(view, keyspace.community("p", space), GuardProfile)
+
+
+def adapt_case(case: Case) -> Case:
+    """Return the case under the profile of the community that the text is published in; others as they are.
+
+    The numbers that were compared are in the verdicts' facts; the policies that they cite are the platform's.
+    """
+    if case.action is None or case.action.assessment is None:
+        return case
+    space = space_of_event(case.view, case.entry.body)
+    profile = None if space == PLATFORM else read_profile(case.view, space)
+    return case if profile is None else apply_to_case(case, profile)

@@ -169,7 +169,7 @@ def record_action(draft: Draft, entry: Entry[Any], standing: Standing, action: A
         window = entry.beat // policies.sybil.posts_window_beats
         posts, posts_window = (posts + 1 if window == posts_window else 1), window
         draft.put(keyspace.item(item), encode_record(_make_item(entry, action)))
-    if shifted.actions == 0:
+    if shifted.actions == 0 and shifted.penalties == 0:  # a penalty has put it among the active already
         count = read_number(draft, keyspace.active_count())
         draft.put(keyspace.active_account(count), entry.author)
         draft.put(keyspace.active_count(), encode_number(count + 1))

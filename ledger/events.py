@@ -122,6 +122,8 @@ class EventType(Generic[B]):
     complete: Callable[[B, Payload], B] | None = None  # the body with all that is computed from its payload
     assessment: Callable[[B], Assessment] | None = None  # for types that publish an item
     endorses: Callable[[View, Entry[B]], Endorsement | None] | None = None
+    leaves_account: bool = False
+    """Not even decay passes over its author: the economy is the same, to the atom, whether it happens or not."""
     touches: Callable[[Entry[B]], tuple[bytes, ...]] = field(default=lambda entry: ())
     """Accounts beside the author whose balances it reads: they are brought up to date first."""
     index: Callable[[Entry[B]], tuple[bytes, ...]] = field(default=lambda entry: ())

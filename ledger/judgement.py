@@ -1,6 +1,6 @@
 """Judgement: every guard on one event, its draft, and the meta-guard over all.  Preview and execution run this code.
 
-    draft   the author and the accounts that the event touches are brought up to date
+    draft   the author and the accounts that the event touches are brought up to date, unless its type leaves them alone
     guards  of the event's type, then the network's, on the draft; all run, so the author learns everything at once
     apply   if all allow: the transition's writes, the charge of energy; then the guards audit what was written
     meta    AEGIS sees every verdict; it can only make the outcome stricter
@@ -58,6 +58,8 @@ class Guard:
 
 
 MetaGuard: TypeAlias = Callable[[Case, tuple[Verdict, ...]], Verdict]
+Adapt: TypeAlias = Callable[[Case], Case]
+"""Gives the case as it is judged where the event happens; it may only be stricter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class GuardStack:
     guards: tuple[Guard, ...] = ()
     meta: Guard | None = None
     decide: MetaGuard | None = None
+    adapt: Adapt | None = None
 
     def all(self) -> tuple[Guard, ...]:
         return self.guards if self.meta is None else (*self.guards, self.meta)
@@ -93,6 +96,8 @@ def judge_event(stack: GuardStack, below: View, entry: Entry[Any], kind: EventTy
     fault: str | None = None
     try:
         case = _open_case(draft, entry, kind)
+        if stack.adapt is not None:
+            case = stack.adapt(case)
         name = f"{kind.name}@{kind.version}"
         _take(verdicts, [guard(draft, entry) for guard in kind.guards], name, PROTOCOL)
         for guard in stack.guards:
@@ -127,7 +132,7 @@ def _open_case(draft: Draft, entry: Entry[Any], kind: EventType[Any]) -> Case:
     policies = read_policies(draft)
     standing = read_standing(draft, entry.author)
     if standing is not None:
-        standing = bring_up_to_date(draft, entry.author, standing, entry.epoch)
+        standing = bring_up_to_date(Draft(draft) if kind.leaves_account else draft, entry.author, standing, entry.epoch)
     for account in kind.touches(entry):
         touched = read_standing(draft, account)
         if touched is not None:

@@ -1,4 +1,4 @@
-"""The one table of LevelDB keys.  No other file makes a key.
+"""The one table of LevelDB keys.  No other file makes a key, but `ledger.index_keys`, which is a part of it.
 
 First byte:
     s  state: in the state digest, with undo records
@@ -12,9 +12,10 @@ First byte:
 Numbers are big-endian, so that LevelDB's order is theirs.
 """
 
+from ledger import index_keys
+
 STATE = b"s"
 INDEX = b"i"
-MOVES = b"w"
 UNDO = b"u"
 UNDO_KEYS = b"U"
 HEADER = b"h"
@@ -45,10 +46,27 @@ META_INSTALLING = b"minstalling"
 
 HEIGHT_MAX = 2**64 - 1
 
-
-def u64(number: int) -> bytes:
-    """Return a number as 8 bytes that sort as it does."""
-    return number.to_bytes(8, "big")
+FEED = index_keys.FEED
+BY_TYPE = index_keys.BY_TYPE
+BY_AUTHOR = index_keys.BY_AUTHOR
+POSTS_OF = index_keys.POSTS_OF
+REPLIES_TO = index_keys.REPLIES_TO
+TRANSFERS_OF = index_keys.TRANSFERS_OF
+IN_COMMUNITY = index_keys.IN_COMMUNITY
+ON_SUBJECT = index_keys.ON_SUBJECT
+MODERATED_IN = index_keys.MODERATED_IN
+DECISIONS = index_keys.DECISIONS
+APPEALS = index_keys.APPEALS
+MOVES = index_keys.MOVES
+u64 = index_keys.u64
+in_feed = index_keys.in_feed
+by_type = index_keys.by_type
+by_author = index_keys.by_author
+post_of = index_keys.post_of
+reply_to = index_keys.reply_to
+transfer_of = index_keys.transfer_of
+listed = index_keys.listed
+move_of = index_keys.move_of
 
 
 def after(prefix: bytes) -> bytes:
@@ -242,6 +260,37 @@ def access_seal(account_id: bytes) -> bytes:
     return b"sws" + account_id
 
 
+# State: communities, moderation, appeals.
+
+
+def community(part: str, space: bytes, more: bytes = b"") -> bytes:
+    """c: the record; m: a member; r: a version of the rules; p: the guard profile; t: the place of a post."""
+    return b"sK" + part.encode() + space + more
+
+
+def community_name(name: str) -> bytes:
+    return b"sKn" + name.encode()
+
+
+def moderation(part: str, subject: bytes, more: bytes = b"") -> bytes:
+    """c, r: case of a post, who reported it; d: decision; i, l: what hides a post, locks a thread; s: suspension.
+
+    f: FLX held of an account; h, H: what a decision holds, how much of it; m: record of a moderator; q: a place in the
+    queue of decisions that can be appealed; a, v: appeal, vote of a reviewer.
+    """
+    return b"sM" + part.encode() + subject + more
+
+
+def roll(name: str, part: str, owner: bytes, more: bytes = b"") -> bytes:
+    """A numbered list of ids (`ledger.rolls`).  n: how many; p: the one at a place; o: the place of one."""
+    return b"sJ" + name.encode() + part.encode() + owner + more
+
+
+def seed() -> bytes:
+    """The hash of the header below the block that began the current beat."""
+    return b"su"
+
+
 # State: nodes and their service.
 
 
@@ -350,45 +399,6 @@ def last_proposal(account_id: bytes) -> bytes:
 def enactment(policy: str) -> bytes:
     """How the version in force of a policy came into force."""
     return b"soa" + policy.encode()
-
-
-# Indexes: each ends in a log index, and is never changed once written.
-
-FEED = b"if"
-BY_TYPE = b"it"
-BY_AUTHOR = b"ia"
-POSTS_OF = b"ip"
-REPLIES_TO = b"ir"
-TRANSFERS_OF = b"iw"
-
-
-def in_feed(log_index: int) -> bytes:
-    return FEED + u64(log_index)
-
-
-def by_type(event_type: str, log_index: int) -> bytes:
-    return BY_TYPE + event_type.encode() + b"/" + u64(log_index)
-
-
-def by_author(account_id: bytes, log_index: int) -> bytes:
-    return BY_AUTHOR + account_id + u64(log_index)
-
-
-def post_of(account_id: bytes, log_index: int) -> bytes:
-    return POSTS_OF + account_id + u64(log_index)
-
-
-def reply_to(post_id: bytes, log_index: int) -> bytes:
-    return REPLIES_TO + post_id + u64(log_index)
-
-
-def transfer_of(account_id: bytes, log_index: int) -> bytes:
-    return TRANSFERS_OF + account_id + u64(log_index)
-
-
-def move_of(account_id: bytes, log_index: int) -> bytes:
-    """What an event did to an account's balances: see `ledger.moves`."""
-    return MOVES + account_id + u64(log_index)
 
 
 # The ledger itself.

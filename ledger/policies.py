@@ -172,6 +172,18 @@ class AegisPolicy:
     warnings_error: Annotated[int, Between(2, 10)] = 3  # warnings that weigh as one error
 
 
+@dataclass(frozen=True, slots=True)
+class ModerationPolicy:
+    """How decisions about people and posts are made and contested."""
+
+    actions_max: Annotated[int, Between(1, 10_000)] = 100  # decisions of one moderator in an epoch
+    appeal_beats: Annotated[int, Between(4, 50_820)] = 15_246  # in which a decision can be appealed; then it is final
+    review_beats: Annotated[int, Between(4, 50_820)] = 15_246  # that the reviewers of one stage have
+    reviewer_s_chr_min: Annotated[int, Between(SCALE // 10, 9 * SCALE // 10)] = 7 * SCALE // 10
+    reviewers: Annotated[int, Between(3, 9)] = 5  # drawn for one stage
+    suspension_beats_max: Annotated[int, Between(1, 1_000_000)] = 152_460
+
+
 PolicyValues: TypeAlias = (
     EnergyPolicy
     | CoherencePolicy
@@ -182,6 +194,7 @@ PolicyValues: TypeAlias = (
     | NodPolicy
     | GovernancePolicy
     | AegisPolicy
+    | ModerationPolicy
 )
 
 TRACKS: dict[str, str] = {
@@ -190,6 +203,7 @@ TRACKS: dict[str, str] = {
     "decay": SOCIAL,
     "energy": SOCIAL,
     "governance": SOCIAL,
+    "moderation": SOCIAL,
     "nod": INFRA,
     "rewards": SOCIAL,
     "safety": SOCIAL,
@@ -215,7 +229,7 @@ class PolicyVersion:
 
 @dataclass(frozen=True, slots=True)
 class _Active:
-    versions: Annotated[tuple[PolicyVersion, ...], Length(9)]
+    versions: Annotated[tuple[PolicyVersion, ...], Length(10)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +241,7 @@ class Policies:
     decay: DecayPolicy
     energy: EnergyPolicy
     governance: GovernancePolicy
+    moderation: ModerationPolicy
     nod: NodPolicy
     rewards: RewardsPolicy
     safety: SafetyPolicy

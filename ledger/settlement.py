@@ -17,6 +17,7 @@ from ledger.draft import Draft
 from ledger.emission import CHR_EPOCH_MAX, Emission, cap_payment, cut_to_supply, judge_emission
 from ledger.endorsements import Given, read_endorsements
 from ledger.events import EventType, View
+from ledger.holds import REWARD_HELD, RewardHeld
 from ledger.items import Item, is_payable, read_item
 from ledger.masses import MASS_SCALE, Endorser, Weighed, compute_full_weight, compute_support, weigh_items
 from ledger.nod import NodPlan, list_nod_events, plan_nod, read_operator_groups
@@ -34,6 +35,7 @@ from ledger.rewards import (
     RewardPaid,
     read_economy,
 )
+from ledger.sanctions import hiding_key, read_sanction
 from ledger.standing import (
     ENERGY_UNIT,
     METRIC_UNIT,
@@ -97,6 +99,7 @@ class Plan:
     items: tuple[Weighed, ...]
     accrued: tuple[RewardAccrued, ...]
     paid: tuple[RewardPaid, ...]
+    held: tuple[RewardHeld, ...]
     nod: NodPlan
     closed: EmissionEpochClosed
     emission: Emission
@@ -128,6 +131,8 @@ def settle_epoch(view: View, closed: int, *, pay: bool) -> Iterator[Derived]:
         yield REWARD_ACCRUED, accrued
     for paid in plan.paid:
         yield REWARD_PAID, paid
+    for held in plan.held:
+        yield REWARD_HELD, held
     yield from list_nod_events(plan.nod)
     yield EPOCH_CLOSED, plan.closed
 
@@ -155,7 +160,9 @@ def plan_epoch(view: View, closed: int, policies: Policies, *, pay: bool) -> Pla
     economy = read_economy(view)
     now = closed + 1  # an alarm freezes until the epoch after the one that it was raised in: one close is not paid
     pools = compute_pools(view, economy, active, policies, pay=pay and not is_frozen(view, "rewards", now))
+    contested = _list_contested(view, weighed)
     shares = _Shares(members, policies)
+    shares.decisions = contested
     accrued, unearned_flx = _share_out(weighed, pools, members, policies, shares)
     paid, excess_flx = _pay_members(draft, members, weighed, shares, pools, closed, policies)
     nod = plan_nod(view, closed, policies, members_spent(active), pay=pay and not is_frozen(view, "nod", now))
@@ -181,7 +188,8 @@ def plan_epoch(view: View, closed: int, policies: Policies, *, pay: bool) -> Pla
         policies=" ".join(policies.cite[name] for name in ("coherence", "decay", "nod", "rewards", "sybil")),
         withheld=withheld,
     )
-    return Plan(members, tuple(weighed), accrued, paid, nod, totals, _measure(draft, totals, paid, nod, members))
+    held = _list_held(shares, paid, contested, closed)
+    return Plan(members, tuple(weighed), accrued, paid, held, nod, totals, _measure(draft, totals, paid, nod, members))
 
 
 def _read_active(draft: Draft, closed: int, policies: Policies) -> tuple[Member, ...]:
@@ -214,11 +222,41 @@ def _read_endorsers(
             item = items.get(each.item) or read_item(draft, each.item)
             if item is None or not is_payable(item, closed) or item.author == member.account:
                 continue
+            if each.item not in items and _is_barred(draft, each.item):
+                continue
             items[each.item] = item
             given.append(each)
         if given and member.mass:
             endorsers.append(Endorser(member.account, member.mass, tuple(given)))
     return items, endorsers
+
+
+def _is_barred(view: View, item_id: bytes) -> bool:
+    """Whether a post is hidden for good: it earns nothing, and support for it goes to what else was endorsed."""
+    hiding = read_sanction(view, hiding_key(item_id))
+    return hiding is not None and hiding.final
+
+
+def _list_contested(view: View, weighed: list[Weighed]) -> dict[bytes, bytes]:
+    """Return item -> decision of those that are hidden by a decision which can still be reversed."""
+    found = {each.item_id: read_sanction(view, hiding_key(each.item_id)) for each in weighed}
+    return {each.item_id: hiding.decision for each in weighed if (hiding := found[each.item_id]) is not None}
+
+
+def _list_held(
+    shares: "_Shares", paid: tuple[RewardPaid, ...], contested: dict[bytes, bytes], closed: int
+) -> tuple[RewardHeld, ...]:
+    """Return what is held of the payments: the shares of contested items, as far as the caps let them be paid."""
+    chr_left = {each.account: each.chr_author + each.chr_endorser for each in paid}
+    flx_left = {each.account: each.flx_author + each.flx_endorser for each in paid}
+    held: list[RewardHeld] = []
+    for (item_id, account), (chr_share, flx_share) in sorted(shares.contested.items()):
+        chr_atoms, flx_atoms = min(chr_share, chr_left[account]), min(flx_share, flx_left[account])
+        chr_left[account] -= chr_atoms
+        flx_left[account] -= flx_atoms
+        if chr_atoms or flx_atoms:
+            held.append(RewardHeld(account, chr_atoms, contested[item_id], closed, flx_atoms, item_id))
+    return tuple(held)
 
 
 def _add_authors(
@@ -276,6 +314,13 @@ class _Shares:
         self.flx_author = dict(self.chr_author)
         self.chr_endorser = dict(self.chr_author)
         self.flx_endorser = dict(self.chr_author)
+        self.contested: dict[tuple[bytes, bytes], tuple[int, int]] = {}  # (item, account) -> CHR, FLX in these
+        self.decisions: dict[bytes, bytes] = {}  # contested item -> decision
+
+    def note(self, item_id: bytes, account: bytes, chr_atoms: int, flx_atoms: int) -> None:
+        """Remember what a contested item gives an account."""
+        if item_id in self.decisions:
+            self.contested[item_id, account] = (chr_atoms, flx_atoms)
 
 
 def _share_out(
@@ -309,6 +354,7 @@ def _share_out(
         owner = each.item.author
         shares.chr_author[owner] += chr_shares[2 * at]
         shares.flx_author[owner] += flx_shares[2 * at]
+        shares.note(each.item_id, owner, chr_shares[2 * at], flx_shares[2 * at])
         supporters = sorted(each.support.by_endorser)
         masses = [each.support.by_endorser[endorser] for endorser in supporters]
         for endorser, chr_atoms, flx_atoms in zip(
@@ -316,6 +362,7 @@ def _share_out(
         ):
             shares.chr_endorser[endorser] += chr_atoms
             shares.flx_endorser[endorser] += flx_atoms
+            shares.note(each.item_id, endorser, chr_atoms, flx_atoms)
         accrued.append(
             RewardAccrued(
                 author=owner,

@@ -198,6 +198,19 @@ def decay_once(token: str, balance: int, policy: DecayPolicy) -> int:
     return balance * kept // SCALE
 
 
+def decay_earned(view: View, token: str, atoms: int, first: int, epoch: int) -> int:
+    """Return what is left of CHR or FLX that was earned in epoch `first`, at the full rate of decay: no floor."""
+    for policy, epochs in _list_runs(view, "decay", first, epoch):
+        assert isinstance(policy, DecayPolicy)
+        kept = policy.chr_kept if token == CHR else policy.flx_kept
+        for _ in range(epochs):
+            after = atoms * kept // SCALE
+            if after == atoms:
+                break
+            atoms = after
+    return atoms
+
+
 def _recover(draft: Draft, account_id: bytes, first: int, epoch: int) -> None:
     energy = before = read_balance(draft, ATR, account_id)
     for policy, epochs in _list_runs(draft, "energy", first, epoch):

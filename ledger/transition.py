@@ -349,7 +349,7 @@ def execute_batch(
     execution = Execution(read, place, references, above.log_size, parent.lanes, stack, at_close)
     if batch is not None and beat != above.beat:
         assert read_beat(execution.overlay) == above.beat, "the state's beat differs from the header's"
-        execution.run_derived(BEAT_STARTED, BeatStarted(beat, batch.proposer, batch.view))
+        execution.run_derived(BEAT_STARTED, BeatStarted(beat, batch.proposer, batch.view, parent.hash))
         if place.epoch != above.epoch:
             execution.close_epoch(above.epoch)
     items = () if batch is None else batch.items

@@ -9,6 +9,7 @@ from ledger import (
     bonds,
     conduct,
     evidence,
+    holds,
     identity,
     membership,
     nod,
@@ -25,14 +26,20 @@ from ledger.policies import Policies
 from ledger.registry import Registry
 from node.config import ConfigInvalid
 from social import follows, posts, profiles, reactions, reposts
+from social.appeals import closing, reviewers, reviewing, submitting
+from social.communities import founding, members, moderators
 from social.governance import close, drafts, measures, proposals, reports, votes
+from social.moderation import decisions, finality, lifting
+from social.moderation import reports as post_reports
 
-AT_CLOSE = (close.AT_CLOSE, membership.AT_CLOSE)
+AT_CLOSE = (close.AT_CLOSE, membership.AT_CLOSE, finality.AT_CLOSE, closing.AT_CLOSE)
 """What happens after an epoch was settled, in this order."""
 MODULES = (
     beats, identity, bonds, vouches, access_seals, account_keys, recovery, roles, transfers, rewards, conduct,
-    nodes, telemetry, nod, validators, membership, evidence,
+    nodes, telemetry, nod, validators, membership, evidence, holds,
     profiles, posts, reactions, reposts, follows,
+    founding, members, moderators, post_reports, decisions, lifting, finality,
+    reviewers, submitting, reviewing, closing,
     drafts, reports, proposals, measures, votes, close,
 )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Posts and replies.  Events: content.PostPublished, content.ReplyPublished.
 
 The text is the event's payload; the ledger holds its salted hash, and an assessment of it that everyone with the text
-can compute again.  A post's id is that of the event that published it.
+can compute again.  A post's id is that of the event that published it.  Version 2 of a post names the community that
+it is published in; a reply is where its parent is.
 """
 
 from collections.abc import Iterator
@@ -17,8 +18,12 @@ from ledger.events import Endorsement, Entry, EventType, Put, View, Write
 from ledger.payloads import ContentRef, Payload, compute_content_ref
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import U64, Bytes32, Length, encode_record
+from ledger.roles import PLATFORM
+from ledger.sanctions import lock_key, read_sanction
+from ledger.spaces import place_writes, read_place
 from ledger.state import encode_number, read_number, read_record
 from ledger.verdict import Fact, Verdict, allow, deny
+from social.communities.records import judge_author_place
 
 TAGS_MAX = 5
 TAG_BYTES_MAX = 32
@@ -34,6 +39,16 @@ class PostPublished:
     assessment: Assessment
     content: ContentRef
     tags: Annotated[tuple[Tag, ...], Length(0, TAGS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class PostAddressed:
+    """A text of one's own, for everybody or for a community: version 2 of PostPublished."""
+
+    assessment: Assessment
+    content: ContentRef
+    tags: Annotated[tuple[Tag, ...], Length(0, TAGS_MAX)]
+    space: Bytes32 = PLATFORM  # the community; zero for everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +72,8 @@ class Post:
     tags: tuple[str, ...]
 
 
-Published = TypeVar("Published", PostPublished, ReplyPublished)
+Published = TypeVar("Published", PostPublished, PostAddressed, ReplyPublished)
+Tagged = TypeVar("Tagged", PostPublished, PostAddressed)
 
 
 def read_post(view: View, post_id: bytes) -> Post | None:
@@ -65,9 +81,9 @@ def read_post(view: View, post_id: bytes) -> Post | None:
     return read_record(view, keyspace.post(post_id), Post)
 
 
-def make_post(payload: Payload, tags: tuple[str, ...]) -> PostPublished:
-    """Return the body of a post with this text."""
-    return PostPublished(assess(payload.text, tags), compute_content_ref(payload), tags)
+def make_post(payload: Payload, tags: tuple[str, ...], space: bytes = PLATFORM) -> PostAddressed:
+    """Return the body of a post with this text, of the newest version.  space: the community; for everybody if none."""
+    return PostAddressed(assess(payload.text, tags), compute_content_ref(payload), tags, space)
 
 
 def make_reply(payload: Payload, parent: bytes) -> ReplyPublished:
@@ -78,6 +94,11 @@ def make_reply(payload: Payload, parent: bytes) -> ReplyPublished:
 def complete_post(body: PostPublished, payload: Payload) -> PostPublished:
     """Return the body with the assessment of its text."""
     return PostPublished(assess(payload.text, body.tags), body.content, body.tags)
+
+
+def complete_addressed(body: PostAddressed, payload: Payload) -> PostAddressed:
+    """Return the body with the assessment of its text."""
+    return PostAddressed(assess(payload.text, body.tags), body.content, body.tags, body.space)
 
 
 def complete_reply(body: ReplyPublished, payload: Payload) -> ReplyPublished:
@@ -94,7 +115,7 @@ def text_fits(view: View, entry: Entry[Published]) -> Verdict:
     return judge_text_length(entry.body.content)
 
 
-def tags_are_plain(view: View, entry: Entry[PostPublished]) -> Verdict:
+def tags_are_plain(view: View, entry: Entry[Tagged]) -> Verdict:
     tags = entry.body.tags
     facts: dict[str, Fact] = {"tags": len(tags), "tags_max": TAGS_MAX}
     if any(character not in TAG_CHARACTERS for tag in tags for character in tag):
@@ -110,9 +131,29 @@ def parent_exists(view: View, entry: Entry[ReplyPublished]) -> Verdict:
     return deny("content.parent_unknown", "The post that is answered does not exist.", parent=entry.body.parent.hex())
 
 
+def author_is_of_space(view: View, entry: Entry[PostAddressed]) -> Verdict:
+    return judge_author_place(view, entry.author, entry.body.space)
+
+
+def author_is_of_parents_space(view: View, entry: Entry[ReplyPublished]) -> Verdict:
+    return judge_author_place(view, entry.author, read_place(view, entry.body.parent).space)
+
+
+def thread_is_open(view: View, entry: Entry[ReplyPublished]) -> Verdict:
+    lock = read_sanction(view, lock_key(read_place(view, entry.body.parent).root))
+    if lock is None:
+        return allow("content.thread_open", "The thread takes answers.")
+    return deny("content.thread_locked", "A moderator has locked the thread.", decision=lock.decision.hex())
+
+
 def apply_post_published(view: View, entry: Entry[PostPublished]) -> Iterator[Write]:
     """Store the post, and count it."""
     yield from _store(view, entry, parent=None, tags=entry.body.tags)
+
+
+def apply_post_addressed(view: View, entry: Entry[PostAddressed]) -> Iterator[Write]:
+    """Store the post, and count it."""
+    yield from _store(view, entry, parent=None, tags=entry.body.tags, space=entry.body.space)
 
 
 def apply_reply_published(view: View, entry: Entry[ReplyPublished]) -> Iterator[Write]:
@@ -122,11 +163,21 @@ def apply_reply_published(view: View, entry: Entry[ReplyPublished]) -> Iterator[
     yield Put(keyspace.reply_count(parent), encode_number(read_number(view, keyspace.reply_count(parent)) + 1))
 
 
-def _store(view: View, entry: Entry[Published], parent: bytes | None, tags: tuple[str, ...]) -> Iterator[Write]:
+def _store(
+    view: View, entry: Entry[Published], parent: bytes | None, tags: tuple[str, ...], space: bytes = PLATFORM
+) -> Iterator[Write]:
     post = Post(entry.author, entry.body.content, entry.height, entry.log_index, parent, tags)
     yield Put(keyspace.post(entry.event_id), encode_record(post))
+    yield from place_writes(view, entry.event_id, parent, space)
     count = read_number(view, keyspace.post_count(entry.author)) + 1
     yield Put(keyspace.post_count(entry.author), encode_number(count))
+
+
+def list_addressed(entry: Entry[PostAddressed]) -> tuple[bytes, ...]:
+    """Return where a post is listed: with its author's, in the feed, and in that of its community."""
+    space = entry.body.space
+    places = (keyspace.post_of(entry.author, entry.log_index), keyspace.in_feed(entry.log_index))
+    return places if space == PLATFORM else (*places, keyspace.listed(keyspace.IN_COMMUNITY, space, entry.log_index))
 
 
 def list_assessment(assessment: Assessment) -> dict[str, Fact]:
@@ -167,10 +218,30 @@ EVENTS = (
         ),
     ),
     EventType(
+        name="content.PostPublished",
+        version=2,
+        body=PostAddressed,
+        guards=(text_fits, tags_are_plain, author_is_of_space),
+        apply=apply_post_addressed,
+        summary="An account published a post.",
+        example=PostAddressed(_EXAMPLE_ASSESSMENT, _EXAMPLE_CONTENT, ("programming",), bytes(32)),
+        inputs=lambda body: {
+            "content": body.content.hash.hex(),
+            "bytes": body.content.bytes,
+            "space": body.space.hex(),
+            **list_assessment(body.assessment),
+        },
+        content=lambda body: body.content,
+        weight=SCALE,
+        complete=complete_addressed,
+        assessment=lambda body: body.assessment,
+        index=list_addressed,
+    ),
+    EventType(
         name="content.ReplyPublished",
         version=1,
         body=ReplyPublished,
-        guards=(text_fits, parent_exists),
+        guards=(text_fits, parent_exists, author_is_of_parents_space, thread_is_open),
         apply=apply_reply_published,
         summary="An account published a reply.",
         example=ReplyPublished(_EXAMPLE_ASSESSMENT, _EXAMPLE_CONTENT, bytes(32)),

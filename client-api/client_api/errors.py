@@ -104,6 +104,21 @@ class ProposalUnknown(ClientError):
     remedy = "Take an id from /api/v1/proposals; it is that of the event that proposed."
 
 
+class CommunityUnknown(ClientError):
+    code, status, title = "community-unknown", 404, "There is no such community"
+    remedy = "Take an id or a name from /api/v1/communities."
+
+
+class DecisionUnknown(ClientError):
+    code, status, title = "decision-unknown", 404, "There is no such decision"
+    remedy = "Take an id from /api/v1/decisions; it is that of the event that decided."
+
+
+class AppealUnknown(ClientError):
+    code, status, title = "appeal-unknown", 404, "There is no such appeal"
+    remedy = "Take an id from /api/v1/appeals; it is that of the event that submitted it."
+
+
 class NodeUnknown(ClientError):
     code, status, title = "node-unknown", 404, "There is no such node in the registry"
     remedy = "Take a key from /api/v1/nodes; a node is registered with `atlas node register`."

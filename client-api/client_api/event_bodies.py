@@ -20,7 +20,8 @@ _ID_KINDS = (IdKind.ACCOUNT, IdKind.EVENT, IdKind.POST)
 def body_from_json(kind: EventType[Any], members: dict[str, Any], payload: Payload | None) -> Any:
     """Return the body of an event type from JSON members.  Raises InvalidRequest naming the member.
 
-    What is computed from the payload, its reference and its assessment, is filled in.
+    What is computed from the payload, its reference and its assessment, is filled in; members with a default may be
+    left out.
     """
     computed: dict[Any, Any] = {}
     if payload is not None:
@@ -35,7 +36,8 @@ def body_from_json(kind: EventType[Any], members: dict[str, Any], payload: Paylo
             if payload is None:
                 raise InvalidRequest(f"text: events of type {kind.name} need one")
             given[name] = computed[hint]
-    unknown, missing = sorted(set(given) - fields), sorted(fields - set(given))
+    required = {field.name for field in dataclasses.fields(kind.body) if field.default is dataclasses.MISSING}
+    unknown, missing = sorted(set(given) - fields), sorted(required - set(given))
     if unknown or missing:
         expected = sorted(name for name in fields if hints[name] not in COMPUTED)
         raise InvalidRequest(

@@ -17,6 +17,9 @@ from ledger.draft import Draft
 from ledger.identity import read_account, read_nonce
 from ledger.payloads import decode_payload
 from ledger.primitives.fixed_point import format_decimal
+from ledger.roles import PLATFORM
+from ledger.sanctions import hiding_key, lock_key, read_sanction
+from ledger.spaces import read_place
 from ledger.standing import bring_up_to_date, read_standing
 from ledger.state import read_number
 from ledger.tokens import TOKENS, read_balance
@@ -30,7 +33,7 @@ class PostShape(Model):
     post_id: str
     author: str
     handle: str | None
-    text: str | None = Field(description="null when the text was erased, or is not here yet")
+    text: str | None = Field(description="null when the text was erased, is not here yet, or is hidden")
     text_pending: bool = Field(description="true while this node, which began from a snapshot, still fetches the text")
     tags: list[str]
     parent: str | None
@@ -39,6 +42,9 @@ class PostShape(Model):
     likes: int
     replies: int
     content: str
+    space: str | None = Field(description="the community that it is in; null for a post for everybody")
+    hidden_by: str | None = Field(description="the decision that hides it; its text is then left out here")
+    locked_by: str | None = Field(description="the decision that closed its thread to answers")
 
 
 class FeedQuery(Model):
@@ -58,11 +64,14 @@ class FeedAnswer(Model):
 
 def post_to_json(reading: Reading, post_id: bytes, post: Post) -> Json:
     data = reading.snapshot.get(keyspace.payload(post.content.hash))
+    place = read_place(reading.state, post_id)
+    hiding = read_sanction(reading.state, hiding_key(post_id))
+    lock = read_sanction(reading.state, lock_key(place.root))
     return {
         "post_id": event_text(post_id),
         "author": account_text(post.author),
         "handle": read_handle(reading.state, post.author),
-        "text": None if data is None else decode_payload(data).text,
+        "text": None if data is None or hiding is not None else decode_payload(data).text,
         "text_pending": data is None and reading.history.misses(post.height),
         "tags": list(post.tags),
         "parent": None if post.parent is None else event_text(post.parent),
@@ -71,6 +80,9 @@ def post_to_json(reading: Reading, post_id: bytes, post: Post) -> Json:
         "likes": read_number(reading.state, keyspace.like_count(post_id)),
         "replies": read_number(reading.state, keyspace.reply_count(post_id)),
         "content": post.content.hash.hex(),
+        "space": None if place.space == PLATFORM else event_text(place.space),
+        "hidden_by": None if hiding is None else event_text(hiding.decision),
+        "locked_by": None if lock is None else event_text(lock.decision),
     }
 
 
@@ -79,10 +91,11 @@ async def get_feed(context: Context, query: FeedQuery, body: None) -> Json:
     filter_hash = hash_filter("feed", query.rank)
     with open_listing(context, query.cursor, filter_hash, query.at) as (reading, before, after):
         page = read_page(reading, keyspace.FEED, filter_hash, query.limit, before, after)
-        return {"rank": query.rank, **_posts_page(reading, page)}
+        return {"rank": query.rank, **posts_page(reading, page)}
 
 
-def _posts_page(reading: Reading, page: Page) -> Json:
+def posts_page(reading: Reading, page: Page) -> Json:
+    """Return a page of posts, as every listing of them answers."""
     items: list[Json] = []
     for _, post_id in page.entries:
         post = read_post(reading.state, post_id)
@@ -131,7 +144,7 @@ async def list_replies(context: Context, query: RepliesQuery, body: None) -> Jso
         if read_post(reading.state, post_id) is None:
             raise PostUnknown(f"no post of this id at height {reading.height}", post_id=query.post_id)
         prefix = keyspace.REPLIES_TO + post_id
-        return _posts_page(reading, read_page(reading, prefix, filter_hash, query.limit, before, after))
+        return posts_page(reading, read_page(reading, prefix, filter_hash, query.limit, before, after))
 
 
 class ProfileQuery(Model):
@@ -208,7 +221,7 @@ async def list_posts_of(context: Context, query: PostsQuery, body: None) -> Json
         if read_account(reading.state, account_id) is None:
             raise AccountUnknown(f"no account {query.account} at height {reading.height}")
         prefix = keyspace.POSTS_OF + account_id
-        return _posts_page(reading, read_page(reading, prefix, filter_hash, query.limit, before, after))
+        return posts_page(reading, read_page(reading, prefix, filter_hash, query.limit, before, after))
 
 
 class BalancesQuery(Model):

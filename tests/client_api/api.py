@@ -16,6 +16,7 @@ from client_api.routes import ENDPOINTS
 from client_api.server import ApiServer
 from client_api.services import Alert, Lost, NodeBusy, NodeStatus, PeerStatus, Submitted
 
+from ledger.archive.catalogue import SegmentEntry
 from ledger.archive.collection import Archive
 from ledger.block import Batch
 from ledger.chain import Chain
@@ -46,6 +47,7 @@ class FakeNode:
         self.halted: str | None = None
         self.alerted: Alert | None = None
         self.archive: Archive | None = None
+        self.catalogues: dict[bytes, tuple[SegmentEntry, ...]] = {}
         self.certified_height = 0
         self.on_submit: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
@@ -64,6 +66,9 @@ class FakeNode:
         return answers
 
     takes_events = True
+
+    def list_catalogues(self) -> dict[bytes, tuple[SegmentEntry, ...]]:
+        return self.catalogues
 
     def open_archive(self) -> Archive | None:
         return self.archive

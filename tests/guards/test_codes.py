@@ -35,7 +35,8 @@ from ledger.policies import PROTOCOL, Policies, read_version
 from ledger.primitives.encoding import encode
 from ledger.primitives.fixed_point import SCALE
 from ledger.primitives.records import encode_record
-from ledger.roles import HeldRole, HeldRoles
+from ledger.roles import PLATFORM, HeldRole, HeldRoles
+from ledger.sanctions import Sanction, suspension_key
 from ledger.settlement import Plan
 from ledger.state import encode_number
 from ledger.tokens import ATR, ATR_STORE, CHR, FLX, FLX_BALANCE_ATOMS_MAX, NOD, RES, TOKENS, issue, move, read_balance
@@ -262,6 +263,26 @@ SYBIL: dict[str, Case] = {
 }
 
 
+# Sanctions: suspensions, and what a decision holds.
+
+
+def suspended(court: Court) -> Iterable[Verdict]:
+    key = suspension_key(PLATFORM, court.people[0])
+    court.draft.put(key, encode_record(Sanction(bytes(32), False, 64)))
+    return court.judge_post(beat=63).verdicts
+
+
+def spending_what_is_held(court: Court) -> Iterable[Verdict]:
+    court.draft.put(keyspace.moderation("f", court.people[1]), encode_number(5))
+    return moving(FLX)(court)
+
+
+SANCTIONS: dict[str, Case] = {
+    "SANCTION_FLX_HELD": spending_what_is_held,
+    "SANCTION_SUSPENDED": suspended,
+}
+
+
 # AEGIS: what the others let pass.
 
 
@@ -295,7 +316,10 @@ AEGIS: dict[str, Case] = {
     "AEGIS_MODULE_FROZEN": frozen,
 }
 
-CASES = {"aegis": AEGIS, "constitution": CONSTITUTION, "economics": ECONOMICS, "safety": SAFETY, "sybil": SYBIL}
+CASES = {
+    "aegis": AEGIS, "constitution": CONSTITUTION, "economics": ECONOMICS, "safety": SAFETY, "sanctions": SANCTIONS,
+    "sybil": SYBIL,
+}  # fmt: skip
 TABLE = [(guard, code) for guard, cases in sorted(CASES.items()) for code in sorted(cases)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from guards.assessment import assess
 from ledger.authoring import Reference, make_event, sign_event
 from ledger.beats import BeatStarted
 from ledger.events import (
@@ -22,14 +23,14 @@ from ledger.events import (
     encode_signed_event,
 )
 from ledger.identity import EVENTS as IDENTITY
-from ledger.payloads import Payload, encode_payload
+from ledger.payloads import Payload, compute_content_ref, encode_payload
 from ledger.primitives.encoding import decode, encode
 from ledger.primitives.ids import compute_account_id
 from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, SigningKey, signed_digest
 from ledger.registry import Registry
 from ledger.transfers import TokensTransferred
-from social.posts import PostPublished, make_post
+from social.posts import PostAddressed, PostPublished
 from social.reactions import ContentLiked
 from tests.ledger.world import KINDS, REGISTRY, World, sign_edited
 
@@ -50,6 +51,10 @@ def post(world: World, text: str = "Hello.") -> SignedEvent:
     return world.sign(world.ada, PostPublished, text=text, tags=())
 
 
+def make_first_version(payload: Payload, tags: tuple[str, ...]) -> PostPublished:
+    return PostPublished(assess(payload.text, tags), compute_content_ref(payload), tags)
+
+
 def test_a_good_event_is_decoded(world: World) -> None:
     signed = post(world)
 
@@ -58,7 +63,7 @@ def test_a_good_event_is_decoded(world: World) -> None:
     assert checked.event_id == compute_event_id(signed.event)
     assert checked.kind is KINDS[PostPublished]
     assert checked.payload is not None
-    assert checked.body == make_post(checked.payload, ())
+    assert checked.body == make_first_version(checked.payload, ())
 
 
 def test_a_signed_event_travels_unchanged(world: World) -> None:
@@ -94,7 +99,7 @@ def test_an_event_that_is_not_canonical_is_refused(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"type": "content.PostDreamed"}, {"version": 2}, {"type": "infra.BeatStarted", "body": encode({})}]
+    "changes", [{"type": "content.PostDreamed"}, {"version": 3}, {"type": "infra.BeatStarted", "body": encode({})}]
 )
 def test_only_known_types_that_accounts_may_sign_are_taken(world: World, changes: dict[str, Any]) -> None:
     assert refusal(world, sign_edited(world, world.ada, post(world), **changes)) == "event.type_unknown"
@@ -167,7 +172,7 @@ def test_a_registry_refuses_a_name_and_version_twice() -> None:
 
 def test_the_registry_gives_types_by_name_and_version() -> None:
     assert REGISTRY.find("content.PostPublished", 1) is KINDS[PostPublished]
-    assert REGISTRY.latest("content.PostPublished") is KINDS[PostPublished]
+    assert REGISTRY.latest("content.PostPublished") is KINDS[PostAddressed]
     assert REGISTRY.latest("content.PostDreamed") is None
     assert [kind.name for kind in REGISTRY.all()] == sorted(kind.name for kind in REGISTRY.all())
 
@@ -206,7 +211,7 @@ def test_the_bytes_of_an_event_never_change(vector: Any) -> None:
     body = (
         TokensTransferred(int(vector["body"]["atoms"]), bytes.fromhex(vector["body"]["to"]), vector["body"]["token"])
         if payload is None
-        else make_post(payload, tuple(vector["body"]["tags"]))
+        else make_first_version(payload, tuple(vector["body"]["tags"]))
     )
 
     event = make_event(

@@ -21,7 +21,7 @@ from ledger.store import Store
 from ledger.transition import Executed
 from ledger.undo import StateAt
 from node.modules import make_registry
-from social.posts import PostPublished, ReplyPublished
+from social.posts import PostAddressed, PostPublished, ReplyPublished
 
 REGISTRY = make_registry()
 KINDS = {kind.body: kind for kind in REGISTRY.all()}
@@ -88,7 +88,7 @@ class World:
         payload = None if text is None else Payload(SALT, text)
         if payload is not None:
             fields["content"] = compute_content_ref(payload)
-            if body is PostPublished or body is ReplyPublished:
+            if body in (PostPublished, PostAddressed, ReplyPublished):
                 fields["assessment"] = assess(payload.text, fields.get("tags", ()))
         height = self.chain.head.height if at is None else at
         known = self.chain.references(height)

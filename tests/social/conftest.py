@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.economy.harbour import Harbour
 from tests.ledger.world import World
 from tests.social.assembly import Assembly, Plants
 
@@ -22,6 +23,14 @@ def town(tmp_path: Path) -> Iterator[Assembly]:
     yield town
     town.assert_conserved()
     town.close()
+
+
+@pytest.fixture
+def harbour(tmp_path: Path) -> Iterator[Harbour]:
+    harbour = Harbour(tmp_path / "ledger")
+    yield harbour
+    harbour.assert_conserved()
+    harbour.close()
 
 
 @pytest.fixture
