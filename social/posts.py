@@ -81,9 +81,9 @@ def read_post(view: View, post_id: bytes) -> Post | None:
     return read_record(view, keyspace.post(post_id), Post)
 
 
-def make_post(payload: Payload, tags: tuple[str, ...]) -> PostPublished:
-    """Return the body of a post with this text."""
-    return PostPublished(assess(payload.text, tags), compute_content_ref(payload), tags)
+def make_post(payload: Payload, tags: tuple[str, ...], space: bytes = PLATFORM) -> PostAddressed:
+    """Return the body of a post with this text, of the newest version: for everybody, or for a community."""
+    return PostAddressed(assess(payload.text, tags), compute_content_ref(payload), tags, space)
 
 
 def make_reply(payload: Payload, parent: bytes) -> ReplyPublished:
