@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := atlas_verify consensus guards ledger node p2p simulations social client-api/client_api
+CODE := atlas_tables atlas_verify consensus guards ledger node p2p simulations social client-api/client_api
 URL_PORT ?= 8080
 
 .DEFAULT_GOAL := help

@@ -2,43 +2,56 @@
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from atlas_verify.canonical import Invalid
-from atlas_verify.chain import read_genesis
+from atlas_verify.chain import Validators, read_genesis
 from atlas_verify.documents import DOCUMENT_BYTES_MAX, verify
 
 
-def main() -> int:
+def main(check: Callable[[bytes, Validators, bytes | None], dict[str, Any]] = verify) -> int:
     """Verify, print, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="atlas_verify", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {check.__module__.partition('.')[0]}", description=__doc__)
     parser.add_argument("file", type=Path, help="the proof file")
     parser.add_argument("--genesis", type=Path, required=True, help="the genesis file of the chain that you trust")
+    parser.add_argument("--csv", type=Path, help="the CSV file that came with a bundle: says it the same?")
     parser.add_argument("--json", action="store_true", help="print one JSON document for programs")
     given = parser.parse_args()
     try:
-        genesis = read_genesis(given.genesis.read_bytes())
-        with given.file.open("rb") as file:
-            data = file.read(DOCUMENT_BYTES_MAX + 1)
-    except (OSError, Invalid) as error:
+        genesis, data = read_genesis(_read(given.genesis)), _read(given.file)
+        csv = _read(given.csv) if given.csv else None
+    except Invalid as error:
         return _end(2, given.json, {"error": str(error)})
     try:
-        return _end(0, given.json, {"valid": True, **verify(data, genesis)})
+        return _end(0, given.json, {"valid": True, **check(data, genesis, csv)})
     except Invalid as error:
         return _end(1, given.json, {"valid": False, "error": str(error)})
 
 
-def _end(code: int, as_json: bool, found: dict[str, object]) -> int:
-    if as_json:
-        print(json.dumps(found))
-    elif code:
-        print(f"{'invalid' if code == 1 else 'error'}: {found['error']}", file=sys.stderr)
-    else:
-        print("valid")
-        for name, value in list(found.items())[1:]:
-            text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
-            print(f"  {name.replace('_', ' ')}: {text}")
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(DOCUMENT_BYTES_MAX + 1)
+    except OSError as error:
+        raise Invalid(f"{path}: expected a file to read: {error.strerror}; check its name") from error
+
+
+def _end(code: int, as_json: bool, found: dict[str, Any]) -> int:
+    try:
+        if as_json:
+            print(json.dumps(found), flush=True)
+        elif code:
+            print(f"{'invalid' if code == 1 else 'error'}: {found['error']}", file=sys.stderr)
+        else:
+            lines = [f"  {name.replace('_', ' ')}: {value}" for name, value in list(found.items())[1:]]
+            shown = ["".join(letter if letter.isprintable() else "?" for letter in line) for line in lines]
+            print("valid", *shown, sep="\n", flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 

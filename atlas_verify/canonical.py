@@ -2,23 +2,21 @@
 
 What was decoded is encoded again and must give the bytes that came: simple, and complete.
 """
+# pyright: reportConstantRedefinition=false
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 DEPTH_MAX, ITEMS_MAX = 32, 65_536
 U32_MAX, U64_MAX = 2**32 - 1, 2**64 - 1
 _HEX_DIGITS = set("0123456789abcdef")
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 _SHORT: dict[type[Any], tuple[int, int]] = {dict: (0x80, 16), list: (0x90, 16), str: (0xA0, 32), bytes: (0, 0)}
-_LONG: dict[type[Any], dict[int, int]] = {  # how many bytes the size takes, and the code for that
-    bytes: {1: 0xC4, 2: 0xC5, 4: 0xC6},
-    str: {1: 0xD9, 2: 0xDA, 4: 0xDB},
-    list: {2: 0xDC, 4: 0xDD},
-    dict: {2: 0xDE, 4: 0xDF},
-}
-_CODES = {code: (kind, width) for kind, codes in _LONG.items() for width, code in codes.items()}
+_KINDS: tuple[type[Any], ...] = (dict, list, str, str)
+_LONG: dict[int, tuple[type[Any], int]]  # by code: what follows, and how many bytes its size takes
+_LONG = {0xC4: (bytes, 1), 0xC5: (bytes, 2), 0xC6: (bytes, 4), 0xD9: (str, 1), 0xDA: (str, 2), 0xDB: (str, 4)}
+_LONG |= {0xDC: (list, 2), 0xDD: (list, 4), 0xDE: (dict, 2), 0xDF: (dict, 4)}
 
 
 class Invalid(ValueError):
@@ -34,26 +32,26 @@ class Field(NamedTuple):
     optional: bool = False
 
 
-def check_members(where: str, value: object, fields: Mapping[str, Field]) -> dict[str, Any]:
+def many(names: str, field: Field) -> dict[str, Field]:
+    """Return members that are alike."""
+    return dict.fromkeys(names.split(), field)
+
+
+def check_members(where: str, value: Any, fields: Mapping[str, Field]) -> dict[str, Any]:
     """Return a map that has exactly these members.  Raises Invalid."""
-    if type(value) is not dict or set(cast("dict[object, object]", value)) != set(fields):
+    if value.__class__ is not dict or set(value) != set(fields):
         raise Invalid(f"{where}: expected exactly the members {', '.join(sorted(fields))}")
-    members = cast("dict[str, Any]", value)
-    for name, field in fields.items():
-        _check_member(f"{where}: {name}", members[name], field)
-    return members
-
-
-def _check_member(where: str, value: Any, field: Field) -> None:
-    kind, low, high, optional = field
-    if optional and value is None:
-        return
-    if type(value) is not kind:
-        raise Invalid(f"{where}: expected {kind.__name__}, got {type(value).__name__}")
-    size = value if kind is int else len(value.encode() if kind is str else value)
-    if not low <= size <= high:
-        bounds = str(low) if low == high else f"{low} to {high}"
-        raise Invalid(f"{where}: expected {'' if kind is int else 'a length of '}{bounds}, got {size}")
+    for name, (kind, low, high, optional) in fields.items():
+        member: Any = value[name]
+        if optional and member is None:
+            continue
+        if member.__class__ is not kind:
+            raise Invalid(f"{where}: {name}: expected {kind.__name__}, got {type(member).__name__}")
+        size = member if kind is int else len(member.encode() if kind is str else member)
+        if not low <= size <= high:
+            bounds = str(low) if low == high else f"{low} to {high}"
+            raise Invalid(f"{where}: {name}: expected {'' if kind is int else 'a length of '}{bounds}, got {size}")
+    return value
 
 
 def read_record(where: str, data: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
@@ -65,19 +63,24 @@ def read_record(where: str, data: bytes, fields: Mapping[str, Field]) -> dict[st
     return check_members(where, value, fields)
 
 
+def encode_json(value: Any) -> bytes:
+    """Return a value as canonical JSON (RFC 8785)."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
 def read_json(where: str, data: bytes) -> dict[str, Any]:
-    """Return the object in a file of canonical JSON (RFC 8785) and one newline.  Raises Invalid."""
+    """Return the object in a file of canonical JSON and one newline.  Raises Invalid."""
     try:
         value = json.loads(data.decode())
-        again = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode() + b"\n"
+        again = encode_json(value) + b"\n"
     except (ValueError, RecursionError) as error:
         raise Invalid(f"{where}: expected canonical JSON: {error}") from error
-    if again != data or type(value) is not dict:
+    if again != data or value.__class__ is not dict:
         raise Invalid(f"{where}: expected an object in canonical JSON and one newline, got another form")
-    return cast("dict[str, Any]", value)
+    return value
 
 
-def read_hex(where: str, text: object, size: int | None = None) -> bytes:
+def read_hex(where: str, text: Any, size: int | None = None) -> bytes:
     """Return the bytes of lower-case hex, of one size if that is given.  Raises Invalid."""
     if type(text) is not str or len(text) % 2 or set(text) - _HEX_DIGITS or size not in (None, len(text) // 2):
         raise Invalid(f"{where}: expected {'' if size is None else f'{size} bytes of '}lower-case hex")
@@ -100,7 +103,7 @@ def encode(value: Any) -> bytes:
     short, short_end = _SHORT[kind]
     if size < short_end:
         return bytes([short | size]) + body
-    width, code = next((width, code) for width, code in _LONG[kind].items() if size < 256**width)
+    code, width = next((code, width) for code, (long, width) in _LONG.items() if long is kind and size < 256**width)
     return bytes([code]) + size.to_bytes(width, "big") + body
 
 
@@ -118,14 +121,7 @@ def _encode_int(value: int) -> bytes:
 
 def decode(data: bytes) -> Any:
     """Return the value whose canonical msgpack is `data`.  Raises ValueError."""
-    value, end = _decode(data, 0, 0)
-    if end != len(data) or encode(value) != data:
-        raise ValueError("another form of the value than the canonical one")
-    return value
-
-
-def _decode(data: bytes, at: int, depth: int) -> tuple[Any, int]:
-    """Return the value that begins at a place, and where it ends.  Forms that are too long are left to `decode`."""
+    at = 0
 
     def take(size: int) -> bytes:
         nonlocal at
@@ -137,36 +133,38 @@ def _decode(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     def number(size: int, signed: bool = False) -> int:
         return int.from_bytes(take(size), "big", signed=signed)
 
-    kind: type[Any]
-    code = number(1)
-    if code < 0x80 or code >= 0xE0:
-        return code - (code >> 7 << 8), at
-    if code in _CONSTANTS:
-        return _CONSTANTS[code], at
-    if 0xCC <= code <= 0xD3:
-        return number(1 << (code & 3), code >= 0xD0), at
-    if code in (0xC7, 0xD8):
-        size = number(1) if code == 0xC7 else 16
-        if number(1) != 1 or not 9 <= size <= 16:
-            raise ValueError("an extension other than large numbers")
-        return number(size), at
-    if code <= 0xBF:
-        kind, size = (dict, list, str, str)[(code >> 4) - 8], code & (31 if code >= 0xA0 else 15)
-    elif code in _CODES:
-        kind, width = _CODES[code]
-        size = number(width)
-    else:
-        raise ValueError(f"the type {code:#04x}, which has no canonical form")
-    if kind is bytes or kind is str:
-        return take(size) if kind is bytes else take(size).decode(), at
-    if depth >= DEPTH_MAX or size > ITEMS_MAX:
-        raise ValueError(f"more than {DEPTH_MAX} levels or {ITEMS_MAX} items")
-    items: list[Any] = []
-    for _ in range(size if kind is list else 2 * size):
-        item, at = _decode(data, at, depth + 1)
-        items.append(item)
-    if kind is list:
-        return items, at
-    if any(type(key) is not str for key in items[::2]):
-        raise ValueError("map keys other than text")
-    return dict(zip(items[::2], items[1::2], strict=True)), at
+    def item(depth: int) -> Any:
+        """Return the value that begins here.  Forms that are too long are left to the comparison below."""
+        code = number(1)
+        if code < 0x80 or code >= 0xE0:
+            return code - (code >> 7 << 8)
+        if code in _CONSTANTS:
+            return _CONSTANTS[code]
+        if 0xCC <= code <= 0xD3:
+            return number(1 << (code & 3), code >= 0xD0)
+        if code in (0xC7, 0xD8):
+            size = number(1) if code == 0xC7 else 16
+            if number(1) != 1 or not 9 <= size <= 16:
+                raise ValueError("an extension other than large numbers")
+            return number(size)
+        if code <= 0xBF:
+            kind, size = _KINDS[(code >> 4) - 8], code & (31 if code >= 0xA0 else 15)
+        elif code in _LONG:
+            kind, size = _LONG[code][0], number(_LONG[code][1])
+        else:
+            raise ValueError(f"the type {code:#04x}, which has no canonical form")
+        if kind is bytes or kind is str:
+            return take(size) if kind is bytes else take(size).decode()
+        if depth >= DEPTH_MAX or size > ITEMS_MAX:
+            raise ValueError(f"more than {DEPTH_MAX} levels or {ITEMS_MAX} items")
+        if kind is list:
+            return [item(depth + 1) for _ in range(size)]
+        members = [(item(depth + 1), item(depth + 1)) for _ in range(size)]
+        if any(type(name) is not str for name, _ in members):
+            raise ValueError("map keys other than text")
+        return dict(members)
+
+    value = item(0)
+    if at != len(data) or encode(value) != data:
+        raise ValueError("another form of the value than the canonical one")
+    return value

@@ -1,34 +1,27 @@
 """Who may certify what: the chain's genesis, its changes of validators, and the certificate of one header."""
+# pyright: reportConstantRedefinition=false
 
 import json
-import re
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from atlas_verify.canonical import U32_MAX, Field, Invalid, check_members, encode, read_hex, read_record
+from atlas_verify.canonical import U32_MAX, Field, Invalid, check_members, encode, many, read_hex, read_record
 from atlas_verify.hashes import is_signed, tagged_hash
 
-VALIDATORS_MIN, VALIDATORS_MAX, ALLOCATIONS_MAX = 4, 100, 10_000
-NUMBER, HASH, HEX = Field(int), Field(bytes, 32, 32), Field(str)
+VALIDATORS_MIN, VALIDATORS_MAX, ALLOCATIONS_MAX, HANDOVERS_MAX = 4, 100, 10_000, 1_024
+NUMBER, U32, HASH, HEX = Field(int), Field(int, 0, U32_MAX), Field(bytes, 32, 32), Field(str)
+CERTIFIED = {"certificate": HEX, "handovers": Field(list, 0, HANDOVERS_MAX), "header": HEX}
 CERTIFICATE = {"digest": HASH, "seq": Field(int, 1, 2**63 - 1), "signatures": Field(list, 1, VALIDATORS_MAX)}
-VOTE = {"replica": Field(int, 0, U32_MAX), "signature": Field(bytes, 64, 64)}
+VOTE = {"replica": U32, "signature": Field(bytes, 64, 64)}
 HANDOVER = {"certificate": HEX, "header": HEX, "validators": Field(list, 0, VALIDATORS_MAX)}
-HEADER = {
-    **dict.fromkeys(("beat", "epoch", "height", "log_size", "state_height", "time_ms", "view"), NUMBER),
-    **dict.fromkeys(("chain_id", "event_root", "log_root", "policy_root", "previous", "receipt_root"), HASH),
-    **dict.fromkeys(("rules_root", "state_digest", "state_root", "validators_hash"), HASH),
-    "event_count": Field(int, 0, U32_MAX),
-    "proposer": Field(int, 0, U32_MAX, optional=True),
-    "version": Field(int, 3, 3),
-}
-GENESIS = {
-    **dict.fromkeys(("beat_ms", "epoch_beats", "time_ms"), NUMBER),
-    "allocations": Field(list, 0, ALLOCATIONS_MAX),
-    "name": Field(str, 1, 64),
-    "policies": Field(dict),
-    "validators": Field(list, VALIDATORS_MIN, VALIDATORS_MAX),
-    "version": Field(int, 2, 2),
-}
+HEADER = many("beat epoch height log_size state_height time_ms view", NUMBER)
+HEADER |= many("chain_id event_root log_root policy_root previous receipt_root", HASH)
+HEADER |= many("rules_root state_digest state_root validators_hash", HASH)
+HEADER |= {"event_count": U32, "proposer": Field(int, 0, U32_MAX, optional=True), "version": Field(int, 3, 3)}
+GENESIS = many("beat_ms epoch_beats time_ms", NUMBER) | {"version": Field(int, 2, 2)}
+GENESIS |= {"allocations": Field(list, 0, ALLOCATIONS_MAX), "name": Field(str, 1, 64), "policies": Field(dict)}
+GENESIS |= {"validators": Field(list, VALIDATORS_MIN, VALIDATORS_MAX)}
 
 
 class Validators(NamedTuple):
@@ -54,7 +47,7 @@ def read_genesis(data: bytes) -> Validators:
         members = check_members("members", json.loads(data), GENESIS)
         members["validators"] = [read_hex("validators", key, 32) for key in members["validators"]]
         members["allocations"] = [
-            {"atoms": _read_atoms(each["atoms"]), "key": read_hex("allocations", each["key"], 32)}
+            {"atoms": int(Fraction(each["atoms"]) * 10**18), "key": read_hex("allocations", each["key"], 32)}
             for each in members["allocations"]
         ]
         members["policies"] = [
@@ -65,13 +58,6 @@ def read_genesis(data: bytes) -> Validators:
         return Validators(tagged_hash("atlas/genesis", encode(members)), tuple(members["validators"]))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise Invalid(f"genesis: expected a genesis file: {error}") from error
-
-
-def _read_atoms(text: str) -> int:
-    found = re.fullmatch(r"([0-9]+)(?:\.([0-9]{1,18})0*)?", text)
-    if found is None:
-        raise Invalid(f"allocations: expected a number of at most 18 decimals, got {text!r}")
-    return int(found[1]) * 10**18 + int((found[2] or "").ljust(18, "0"))
 
 
 def verify_certified(document: dict[str, Any], validators: Validators) -> Certified:

@@ -23,23 +23,20 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def compute_log_root(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
-    """Return the root of the log of `size` leaves to which a path leads (RFC 9162, 2.1.3.2).  Raises Invalid."""
+    """Return the root of the log of `size` leaves to which a path leads, from the leaf up (RFC 6962).  Raises Invalid.
+
+    The left subtree is the largest complete one that leaves something for the right; the last sibling is the other.
+    """
     if not 0 <= index < size:
         raise Invalid(f"path: expected a place below the log's size {size}, got {index}")
-    computed, place, last = sha256(b"\x00" + leaf), index, size - 1
-    for sibling in path:
-        if last == 0:
-            raise Invalid(f"path: {len(path)} hashes are too many for leaf {index} of {size}")
-        if place & 1 or place == last:
-            computed = node_hash(sibling, computed)
-            while place and not place & 1:  # the right edge has no sibling on these levels
-                place, last = place >> 1, last >> 1
-        else:
-            computed = node_hash(computed, sibling)
-        place, last = place >> 1, last >> 1
-    if last:
-        raise Invalid(f"path: {len(path)} hashes are too few for leaf {index} of {size}")
-    return computed
+    if (size > 1) != bool(path):
+        raise Invalid(f"path: too {'many' if path else 'few'} hashes for the leaf's place")
+    if size == 1:
+        return sha256(b"\x00" + leaf)
+    left = 1 << ((size - 1).bit_length() - 1)
+    if index < left:
+        return node_hash(compute_log_root(leaf, index, left, path[:-1]), path[-1])
+    return node_hash(path[-1], compute_log_root(leaf, index - left, size - left, path[:-1]))
 
 
 def compute_state_root(found: bytes, path: bytes, siblings: Sequence[bytes]) -> bytes:

@@ -210,8 +210,11 @@ class Chain:
             at_close=self.registry.at_close,
         )
 
-    def commit(self, executed: Executed) -> None:
-        """Write what `compute` gave, all or nothing and synced; then it is the head."""
+    def commit(self, executed: Executed, *, synced: bool = True) -> None:
+        """Write what `compute` gave, all or nothing; then it is the head.
+
+        synced: a power failure loses none of it.  Otherwise it may lose the newest blocks, but never a part of one.
+        """
         header = executed.header
         height = header.height
         assert height == self.head.height + 1, "blocks are written in order"
@@ -238,7 +241,7 @@ class Chain:
         puts.extend((keyspace.log_node(*where), node) for where, node in sorted(executed.log_nodes.items()))
         puts.extend((keyspace.payload(content_hash), data) for content_hash, data in executed.payloads)
         floor = self._prune(height, puts, deletes)
-        self.store.write(puts, deletes)
+        self.store.write(puts, deletes, sync=synced)
         cached = self._cached
         for key, _, after in executed.changes:
             if key in cached:

@@ -1,4 +1,4 @@
-"""The one table of LevelDB keys.  No other file makes a key.
+"""The one table of LevelDB keys.  No other file makes a key, but `ledger.index_keys`, which is a part of it.
 
 First byte:
     s  state: in the state digest, with undo records
@@ -7,9 +7,12 @@ First byte:
     l  log tree nodes by level and index            p  payloads by content hash
     u, U  undo records by key and height, and the keys of a height        m  meta
     E  the height that began each epoch     T, V, W, X  the state tree: rows, what they were, who changed, versions
+    w  what events did to an account's balances (its keys end in a log index), in no digest
     q  a snapshot that is being fetched: keys as above, after a q
 Numbers are big-endian, so that LevelDB's order is theirs.
 """
+
+from ledger import index_keys
 
 STATE = b"s"
 INDEX = b"i"
@@ -43,10 +46,27 @@ META_INSTALLING = b"minstalling"
 
 HEIGHT_MAX = 2**64 - 1
 
-
-def u64(number: int) -> bytes:
-    """Return a number as 8 bytes that sort as it does."""
-    return number.to_bytes(8, "big")
+FEED = index_keys.FEED
+BY_TYPE = index_keys.BY_TYPE
+BY_AUTHOR = index_keys.BY_AUTHOR
+POSTS_OF = index_keys.POSTS_OF
+REPLIES_TO = index_keys.REPLIES_TO
+TRANSFERS_OF = index_keys.TRANSFERS_OF
+IN_COMMUNITY = index_keys.IN_COMMUNITY
+ON_SUBJECT = index_keys.ON_SUBJECT
+MODERATED_IN = index_keys.MODERATED_IN
+DECISIONS = index_keys.DECISIONS
+APPEALS = index_keys.APPEALS
+MOVES = index_keys.MOVES
+u64 = index_keys.u64
+in_feed = index_keys.in_feed
+by_type = index_keys.by_type
+by_author = index_keys.by_author
+post_of = index_keys.post_of
+reply_to = index_keys.reply_to
+transfer_of = index_keys.transfer_of
+listed = index_keys.listed
+move_of = index_keys.move_of
 
 
 def after(prefix: bytes) -> bytes:
@@ -379,50 +399,6 @@ def last_proposal(account_id: bytes) -> bytes:
 def enactment(policy: str) -> bytes:
     """How the version in force of a policy came into force."""
     return b"soa" + policy.encode()
-
-
-# Indexes: each ends in a log index, and is never changed once written.
-
-FEED = b"if"
-BY_TYPE = b"it"
-BY_AUTHOR = b"ia"
-POSTS_OF = b"ip"
-REPLIES_TO = b"ir"
-TRANSFERS_OF = b"iw"
-IN_COMMUNITY = b"ig"
-ON_SUBJECT = b"is"
-MODERATED_IN = b"im"
-DECISIONS = b"id"
-APPEALS = b"iq"
-
-
-def in_feed(log_index: int) -> bytes:
-    return FEED + u64(log_index)
-
-
-def by_type(event_type: str, log_index: int) -> bytes:
-    return BY_TYPE + event_type.encode() + b"/" + u64(log_index)
-
-
-def by_author(account_id: bytes, log_index: int) -> bytes:
-    return BY_AUTHOR + account_id + u64(log_index)
-
-
-def post_of(account_id: bytes, log_index: int) -> bytes:
-    return POSTS_OF + account_id + u64(log_index)
-
-
-def reply_to(post_id: bytes, log_index: int) -> bytes:
-    return REPLIES_TO + post_id + u64(log_index)
-
-
-def transfer_of(account_id: bytes, log_index: int) -> bytes:
-    return TRANSFERS_OF + account_id + u64(log_index)
-
-
-def listed(index: bytes, owner: bytes, log_index: int) -> bytes:
-    """A place in one of the indexes of communities, moderation and appeals."""
-    return index + owner + u64(log_index)
 
 
 # The ledger itself.

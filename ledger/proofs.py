@@ -9,6 +9,7 @@ Beside what every proof file has (`ledger.certified`):
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from ledger import keyspace
 from ledger.block import Header, StoredEvent, decode_header
@@ -38,6 +39,7 @@ PATH_MAX = 65
 NOBODY = bytes(32)
 """The author in receipts of derived events and of what could not be decoded."""
 
+ENTRY_MEMBERS = ("event", "path", "receipt", "signature")
 _MEMBERS = ("certificate", "event", "handovers", "header", "path", "receipt", "signature", "version")
 
 
@@ -62,15 +64,19 @@ def make_event_proof(snapshot: View, head_height: int, event_id: bytes) -> bytes
     if place is None:
         raise ProofUnavailable("no event of this id is in the ledger")
     log_index = int.from_bytes(place, "big")
-    receipt_bytes = snapshot.get(keyspace.receipt(log_index))
-    if receipt_bytes is None:
-        raise ProofUnavailable("the event is pruned here, and in no archive that this node can read; ask another node")
-    receipt = decode_receipt(receipt_bytes)
+    receipt = decode_receipt(_read_receipt(snapshot, log_index))
     # A later certificate serves as well: its log holds all earlier receipts.
     at, certified = find_certified(snapshot, range(receipt.height, head_height + 1))
     header_bytes = snapshot.get(keyspace.header(at))
     assert header_bytes is not None, f"header {at} is missing"
-    size = decode_header(header_bytes).log_size
+    entry = make_entry(snapshot, log_index, decode_header(header_bytes).log_size)
+    return encode_document(certified | entry | {"version": PROOF_VERSION})
+
+
+def make_entry(snapshot: View, log_index: int, size: int) -> dict[str, object]:
+    """Return what shows an event at its place of the log of `size` receipts.  Raises ProofUnavailable."""
+    receipt_bytes = _read_receipt(snapshot, log_index)
+    receipt = decode_receipt(receipt_bytes)
 
     def read_node(level: int, index: int) -> bytes:
         node = snapshot.get(keyspace.log_node(level, index))
@@ -80,24 +86,32 @@ def make_event_proof(snapshot: View, head_height: int, event_id: bytes) -> bytes
 
     stored_bytes = snapshot.get(keyspace.event(log_index)) if receipt.author != NOBODY else None
     stored = None if stored_bytes is None else decode_record(StoredEvent, stored_bytes)
-    return encode_document(
-        certified
-        | {
-            "event": "" if stored is None else stored.event.hex(),
-            "path": [node.hex() for node in merkle.inclusion_path_at(log_index, size, read_node)],
-            "receipt": receipt_bytes.hex(),
-            "signature": "" if stored is None else stored.signature.hex(),
-            "version": PROOF_VERSION,
-        }
-    )
+    return {
+        "event": "" if stored is None else stored.event.hex(),
+        "path": [node.hex() for node in merkle.inclusion_path_at(log_index, size, read_node)],
+        "receipt": receipt_bytes.hex(),
+        "signature": "" if stored is None else stored.signature.hex(),
+    }
+
+
+def _read_receipt(snapshot: View, log_index: int) -> bytes:
+    data = snapshot.get(keyspace.receipt(log_index))
+    if data is None:
+        raise ProofUnavailable("the event is pruned here, and in no archive that this node can read; ask another node")
+    return data
 
 
 def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: VerifyCertificate) -> Proven:
     """Check a proof file against a genesis, with nothing else.  Raises ProofInvalid."""
     document = decode_document(data, _MEMBERS, PROOF_VERSION)
-    path = [read_hex("path", node) for node in read_list("path", document["path"], PATH_MAX)]
     certified = verify_certified(document, genesis, verify_certificate)
-    header = certified.header
+    event, receipt = verify_entry(document, certified.header)
+    return Proven(event, receipt.event_id, receipt, certified.header, certified.validators)
+
+
+def verify_entry(document: dict[str, Any], header: Header) -> tuple[Event | None, Receipt]:
+    """Check an event at its place of a certified header's log.  Raises ProofInvalid."""
+    path = [read_hex("path", node) for node in read_list("path", document["path"], PATH_MAX)]
     receipt_bytes = read_hex("receipt", document["receipt"])
     try:
         receipt = decode_receipt(receipt_bytes)
@@ -112,7 +126,7 @@ def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: Verify
     if not event_bytes and not signature:
         if receipt.author != NOBODY:
             raise ProofInvalid("event: missing, though the receipt names an author")
-        return Proven(None, receipt.event_id, receipt, header, certified.validators)
+        return None, receipt
     if compute_event_id(event_bytes) != receipt.event_id:
         raise ProofInvalid("event: not the one of the receipt")
     try:
@@ -120,4 +134,4 @@ def verify_event_proof(data: bytes, genesis: Genesis, verify_certificate: Verify
         verify_signature(event.key, header.chain_id, Purpose.EVENT, event_bytes, signature)
     except (EncodingError, SignatureInvalid) as error:
         raise ProofInvalid(f"event: {error}") from error
-    return Proven(event, receipt.event_id, receipt, header, certified.validators)
+    return event, receipt

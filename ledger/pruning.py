@@ -1,7 +1,7 @@
 """Pruning: dropping what old blocks hold, once it lies in an archive.
 
 Kept are all headers, certificates, log nodes, ids of events and the state: so every proof can still be made, with the
-event and the receipt from the archive.  Dropped are events, receipts, what lists them, and their payloads.
+event and the receipt from the archive.  Dropped are events, receipts, what lists them, moves, and their payloads.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,10 +23,25 @@ def prune(store: Storage, height: int, progress: Callable[[int], None] = lambda 
     The store says first that they are pruned, so one that was cut off can be pruned again.  All blocks up to the height
     must be here.  Blocks on the disk.
     """
+    assert mark_pruned(store, height), f"blocks up to height {height} are missing"
+    return drop_pruned(store, height, progress)
+
+
+def mark_pruned(store: Storage, height: int) -> bool:
+    """Let the store say that the blocks up to `height` are pruned; False where some of them have yet to come.
+
+    Nothing else may write what is said of history meanwhile.
+    """
     history = read_history(store)
+    if any(gap.first <= height for gap in history.gaps):
+        return False
     if height > history.pruned_to:
-        assert not any(gap.first <= height for gap in history.gaps), f"blocks up to height {height} are missing"
         store.write([encode_history(replace(history, pruned_to=height))], [])
+    return True
+
+
+def drop_pruned(store: Storage, height: int, progress: Callable[[int], None] = lambda keys: None) -> int:
+    """Drop what the store says is pruned up to `height`, a part at a time; return how many keys that were."""
     dropped = 0
     with store.snapshot() as snapshot:
         some: list[bytes] = []
@@ -53,6 +68,7 @@ def _list_keys(snapshot: Snapshot, height: int) -> Iterator[bytes]:
         yield key
     for key, _ in snapshot.iterate(keyspace.receipt(0), keyspace.receipt(size), values=False):
         yield key
-    for key, _ in snapshot.iterate(keyspace.INDEX, keyspace.after(keyspace.INDEX), values=False):
-        if int.from_bytes(key[-8:], "big") < size:  # every index key ends in a log index
-            yield key
+    for prefix in (keyspace.INDEX, keyspace.MOVES):
+        for key, _ in snapshot.iterate(prefix, keyspace.after(prefix), values=False):
+            if int.from_bytes(key[-8:], "big") < size:  # every key of these ends in a log index
+                yield key

@@ -44,6 +44,7 @@ UNCERTIFIED_MAX = 64
 _MEMBERS = (
     "certificate", "handovers", "header", "key", "kind", "other", "place", "siblings", "value", "version",
 )  # fmt: skip
+FACT_MEMBERS = ("key", "other", "place", "siblings", "value")
 _OTHER_MEMBERS = ("path", "value_hash")
 
 
@@ -73,7 +74,12 @@ def make_state_proof(snapshot: Snapshot, head_height: int, key: bytes) -> bytes:
     at, certified = find_certified(snapshot, range(head_height, max(0, head_height - UNCERTIFIED_MAX), -1))
     header_bytes = snapshot.get(keyspace.header(at))
     assert header_bytes is not None, f"header {at} is missing"
-    header = decode_header(header_bytes)
+    fact = make_fact(snapshot, decode_header(header_bytes), head_height, key)
+    return encode_document(certified | fact | {"kind": KIND, "version": STATE_PROOF_VERSION})
+
+
+def make_fact(snapshot: Snapshot, header: Header, head_height: int, key: bytes) -> dict[str, object]:
+    """Return what shows a key of the state, present or not, under a header's state root.  Raises ProofUnavailable."""
     version = _find_version(snapshot, header)
     state = StateAt(snapshot, version.height, head_height)
     proof = TreeAt(snapshot, version.version).prove(key, state.get)
@@ -81,18 +87,13 @@ def make_state_proof(snapshot: Snapshot, head_height: int, key: bytes) -> bytes:
     other = (
         None if proof.other is None else dict(zip(_OTHER_MEMBERS, (part.hex() for part in proof.other), strict=True))
     )
-    return encode_document(
-        certified
-        | {
-            "key": key.hex(),
-            "kind": KIND,
-            "other": other,
-            "place": compute_path(key).hex(),
-            "siblings": [sibling.hex() for sibling in proof.siblings],
-            "value": None if value is None else value.hex(),
-            "version": STATE_PROOF_VERSION,
-        }
-    )
+    return {
+        "key": key.hex(),
+        "other": other,
+        "place": compute_path(key).hex(),
+        "siblings": [sibling.hex() for sibling in proof.siblings],
+        "value": None if value is None else value.hex(),
+    }
 
 
 def _find_version(snapshot: Snapshot, header: Header) -> TreeVersion:
@@ -111,6 +112,12 @@ def verify_state_proof(data: bytes, genesis: Genesis, verify_certificate: Verify
     if document["kind"] != KIND:
         raise ProofInvalid(f"kind: expected {KIND}")
     certified = verify_certified(document, genesis, verify_certificate)
+    key, value = verify_fact(document, certified.header)
+    return ProvenState(key, value, certified.header, certified.validators)
+
+
+def verify_fact(document: dict[str, Any], header: Header) -> tuple[bytes, bytes | None]:
+    """Check a key and its value, None for an absent one, under a header's state root.  Raises ProofInvalid."""
     key = read_hex("key", document["key"])
     if not key.startswith(keyspace.STATE):
         raise ProofInvalid("key: not one of the state, of which alone the state tree tells")
@@ -120,10 +127,10 @@ def verify_state_proof(data: bytes, genesis: Genesis, verify_certificate: Verify
     siblings = tuple(read_hex("siblings", each) for each in read_list("siblings", document["siblings"], PATH_BITS))
     try:
         proof = StateProof(siblings, _decode_other(document["other"]))
-        verify_state(certified.header.state_root, key, value, proof)
+        verify_state(header.state_root, key, value, proof)
     except ValueError as error:
         raise error if isinstance(error, ProofInvalid) else ProofInvalid(f"siblings: {error}") from error
-    return ProvenState(key, value, certified.header, certified.validators)
+    return key, value
 
 
 def find_balance(key: bytes, value: bytes | None) -> Balance | None:

@@ -13,7 +13,8 @@ import plyvel
 from ledger.storage import StoreDamaged, StoreLocked
 
 CACHE_BYTES = 32 * 1024 * 1024
-WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+WRITE_BUFFER_BYTES = 64 * 1024 * 1024
+"""Two of these at most.  With 16 MiB, merging files in the background cost four times as much: 0.1 ms an event."""
 BLOOM_BITS = 10
 
 # The library has no types of its own; these are the parts of it that we use.

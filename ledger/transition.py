@@ -34,7 +34,7 @@ from ledger.conduct import (
     list_conduct_events,
 )
 from ledger.conservation import find_unconserved
-from ledger.draft import Overlay
+from ledger.draft import Change, Draft, Overlay
 from ledger.events import (
     CheckedEvent,
     Entry,
@@ -48,6 +48,7 @@ from ledger.events import (
 from ledger.genesis import compute_validators_hash
 from ledger.identity import read_nonce
 from ledger.judgement import RULE_ERRORS, GuardStack, judge_event
+from ledger.moves import list_moves
 from ledger.policies import compute_policy_root
 from ledger.primitives import lthash, merkle
 from ledger.primitives.hashing import tagged_hash
@@ -138,7 +139,9 @@ class Execution:
         """
         event_id = tagged_hash("atlas/derived", self.place.chain_id, keyspace.u64(self._log_index), kind.name.encode())
         entry = self._entry(event_id, bytes(32), bytes(32), 0, body, None, 0)
-        self.overlay.write(kind.apply(self.overlay, entry))
+        draft = Draft(self.overlay)
+        draft.write(kind.apply(self.overlay, entry))
+        self._take(draft.changes())
         self._receive(kind, entry, verdicts, APPLIED, kind.summary, {})
         self.stored.append(None)
         self.nonces.append(0)
@@ -167,7 +170,7 @@ class Execution:
         self.overlay.apply(((nonce_key, self.overlay.get(nonce_key), encode_number(event.nonce)),))
         judged = judge_event(self._stack, self.overlay, entry, kind)
         if judged.allowed:
-            self.overlay.apply(judged.changes)
+            self._take(judged.changes)
             self.overlay.apply((key, None, entry.event_id) for key in kind.index(entry))
             if content is not None and checked.signed.payload is not None:
                 self.payloads.append((content, checked.signed.payload))
@@ -185,6 +188,11 @@ class Execution:
             self.run_derived(CIR_302, Cir302Raised(entry.author, judged.fault, entry.event_id))
         for follows, body in list_conduct_events(self.overlay, entry.author, self.place.beat, entry.epoch):
             self.run_derived(follows, body)
+
+    def _take(self, changes: list[Change]) -> None:
+        """Take what the event at this place changes, and keep what that does to balances."""
+        self.overlay.apply(changes)
+        self.overlay.apply(list_moves(changes, self._log_index))
 
     def close_epoch(self, closed: int) -> None:
         """Settle an epoch that has ended: every payment is an event of its own.

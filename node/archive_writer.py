@@ -205,3 +205,27 @@ def _verify_same_chain(source: Source, archive: Archive) -> None:
         return  # the archive is ahead: nothing to write
     if compute_header_hash(source.read_header(height)) != last.header_hash:
         raise ArchiveDiffers(f"{archive.where}: its block of height {height} is another than that of {source.where}")
+
+
+def find_prunable(source: Source, archive: Archive, keep_epochs: int, checked_to: int = 0) -> int:
+    """Return the height up to which the archive has everything, leaving the newest epochs; 0 when there is none.
+
+    Every byte of those segments is read, but of the ones up to height `checked_to`.  Raises ArchiveDiffers,
+    BlocksMissing, SegmentDamaged and StoreDamaged.
+    """
+    epoch = source.decode_header(source.height).epoch
+    height = 0
+    for segment in archive.segments:
+        summary = segment.summary
+        if summary.last_height > source.height:
+            break
+        if compute_header_hash(source.read_header(summary.last_height)) != summary.header_hash:
+            raise ArchiveDiffers(f"{archive.where}: {segment.name} is of another chain than {source.where}")
+        if summary.last_epoch > epoch - keep_epochs:
+            break
+        if summary.last_height > checked_to:
+            segment.verify_bytes()
+        height = summary.last_height
+    if height > source.history.pruned_to:
+        source.verify_complete(Range(source.history.pruned_to + 1, height, 0, 0))
+    return height

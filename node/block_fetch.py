@@ -5,6 +5,7 @@ block has one of its own: a liar may withhold its signature of some heights, so 
 a block is believed when a certified one above it names it, through the hashes of the headers between.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,6 +14,9 @@ from consensus.messages import Certificate
 from consensus.parameters import Parameters
 from consensus.quorum import verify_certificate
 from ledger import keyspace
+from ledger.archive.blocks import ArchivedBlock, to_stored_block
+from ledger.archive.collection import Archive
+from ledger.archive.layout import SegmentDamaged
 from ledger.block import Header, StoredBlock, compute_event_leaf, compute_header_hash, decode_header
 from ledger.chain import Chain, Head, make_batch, read_stored_block
 from ledger.events import EventRefused
@@ -23,6 +27,8 @@ from ledger.reading import Snapshot
 from ledger.transition import Executed
 from node.event_cache import EventCache
 from node.judgement import Proposal
+
+logger = logging.getLogger(__name__)
 
 RANGE_BLOCKS_MAX = 64
 RANGE_BYTES_MAX = 3 * 1024 * 1024
@@ -48,18 +54,25 @@ class SourceFault(ValueError):
     """A peer answered with blocks that are not what a quorum signed."""
 
 
-def answer_range(chain: Chain, request: bytes) -> bytes:
+OpenArchive = Callable[[], Archive | None]
+"""Opens the archive of this node's cold epochs, if it has one."""
+
+
+def answer_range(chain: Chain, request: bytes, open_archive: OpenArchive = lambda: None) -> bytes:
     """Return the blocks that a peer asked for, up to the highest that has a certificate.  Raises EncodingError.
 
-    Reads the disk: call it in a thread.
+    What is pruned here comes from the archive.  Reads the disk: call it in a thread.
     """
     wanted = decode_record(BlockRange, request)
+    if wanted.first < 1:
+        raise EncodingError(f"expected a range from height 1 on, got {wanted.first}: genesis is no block of its own")
     blocks: list[StoredBlock] = []
     size = certified = 0
+    cold = ColdBlocks(open_archive)
     with chain.store.snapshot() as snapshot:
         head = chain.head.height
         for height in range(wanted.first, min(wanted.last, wanted.first + RANGE_BLOCKS_MAX - 1, head) + 1):
-            block = read_stored_block(snapshot, height)
+            block = read_stored_block(snapshot, height) or cold.read_stored_block(height)
             if block is None or (not block.certificate and _ends_era(snapshot, height)):
                 break
             size += sum(len(item.event) + len(item.payload or b"") + 128 for item in block.items) + 2_048
@@ -68,6 +81,30 @@ def answer_range(chain: Chain, request: bytes) -> bytes:
             blocks.append(block)
             certified = len(blocks) if block.certificate else certified
     return encode_record(Blocks(tuple(blocks[:certified]), head))
+
+
+class ColdBlocks:
+    """Blocks out of the archive, for one answer; it is opened when the first is asked for."""
+
+    def __init__(self, open_archive: OpenArchive) -> None:
+        self._open_archive = open_archive
+        self._is_open = False
+        self._archive: Archive | None = None
+
+    def read(self, height: int) -> ArchivedBlock | None:
+        """Return a block; None where no archive has it, or where it cannot be read."""
+        if not self._is_open:
+            self._archive, self._is_open = self._open_archive(), True
+        try:
+            return None if self._archive is None else self._archive.read_block(height)
+        except SegmentDamaged as damaged:
+            logger.warning("height %d is not served: %s", height, damaged)
+            return None
+
+    def read_stored_block(self, height: int) -> StoredBlock | None:
+        """Return a block as peers exchange it."""
+        block = self.read(height)
+        return None if block is None else to_stored_block(block)
 
 
 def _ends_era(snapshot: Snapshot, height: int) -> bool:
@@ -202,10 +239,12 @@ def open_block(
     named: Mapping[int, bytes],
     *,
     trusts_quorum: bool = False,
+    refused: frozenset[tuple[int, int]] | None = None,
 ) -> Fetched:
     """Return the block above `head`, verified; `named` is what `find_named` gave.  Raises SourceFault.
 
     trusts_quorum: do not check again what authors signed, since the result is compared with what a quorum signed.
+    refused: (height, place) of events that failed when all that authors signed was checked elsewhere; None: not yet.
     """
     header = verify_block(parameters, block, head.header, head.hash, named.get(head.height + 1))
     batch = make_batch(header, head.header, block.items)
@@ -216,21 +255,26 @@ def open_block(
         return proposal
 
     header_hash = compute_header_hash(block.header)
-    if not trusts_quorum or batch is None:
+    has_valid_events = refused is not None and not any(height == header.height for height, _ in refused)
+    if not (trusts_quorum or has_valid_events) or batch is None:
         return Fetched(header.height, header_hash, check(), block.certificate)
     proposal = Proposal(batch, cache.check_all(block.items, certified=True))
     verify_payloads(block, proposal)
-    return Fetched(header.height, header_hash, proposal, block.certificate, check)
+    return Fetched(header.height, header_hash, proposal, block.certificate, None if has_valid_events else check)
 
 
 def replay_block(
-    chain: Chain, proposal: Proposal, header_hash: bytes, check_again: Callable[[], Proposal] | None = None
+    chain: Chain,
+    proposal: Proposal,
+    header_hash: bytes,
+    check_again: Callable[[], Proposal] | None = None,
+    synced: bool = True,
 ) -> Executed:
     """Execute a fetched block, and write it only when it gives the header that a quorum signed.
 
     check_again: as in `Fetched`; what it gives is executed when the first result differs, since a quorum skips what was
-    not validly signed.  Raises ReplayDiffers when that differs too, and SourceFault; nothing is written then.  Blocks
-    on the disk.
+    not validly signed.  synced: see `Chain.commit`.  Raises ReplayDiffers when that differs too, and SourceFault;
+    nothing is written then.  Blocks on the disk.
     """
     executed = chain.compute(proposal.batch, proposal.checked)
     if executed.hash != header_hash and check_again is not None:
@@ -238,7 +282,7 @@ def replay_block(
         executed = chain.compute(proposal.batch, proposal.checked)
     if executed.hash != header_hash:
         raise ReplayDiffers(executed.header.height, executed.hash, header_hash)
-    chain.commit(executed)
+    chain.commit(executed, synced=synced)
     return executed
 
 

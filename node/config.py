@@ -1,7 +1,7 @@
 """A node's configuration: one TOML file, every key with a default but the genesis.  Errors name the file and the key.
 
 [node]      name, data (folder), genesis (file), role ("validator", "observer" or "auditor"), key (name in the keystore)
-[p2p]       host, port, peers = ["<public key hex>@host:port", …]
+[p2p]       host, port, peers and bootstrap = ["<public key hex>@host:port", …], outbound, advertise, upgrades
 [api]       host, port, enabled
 [consensus] view_timeout_ms, view_timeout_ms_max, retransmit_ms, batch_events_max, batch_wait_ms
 [log]       level, format ("json" or "text")
@@ -36,6 +36,10 @@ class P2pSection:
     host: str = "127.0.0.1"
     port: int = 4001
     peers: tuple[str, ...] = ()
+    bootstrap: tuple[str, ...] = ()
+    outbound: int = 8
+    advertise: str = ""
+    upgrades: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class ConsensusSection:
 class SyncSection:
     start: str = "auto"
     snapshot_events_min: int = 20_000
+    checkpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class LogSection:
 @dataclass(frozen=True, slots=True)
 class ArchiveSection:
     url: str = ""
+    write: bool = False
+    keep_epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,7 @@ _SECTIONS: dict[str, type[Any]] = {
 }
 _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("p2p", "port"): (1, 65_535),
+    ("p2p", "outbound"): (0, 64),
     ("api", "port"): (0, 65_535),
     ("consensus", "view_timeout_ms"): (50, 600_000),
     ("consensus", "view_timeout_ms_max"): (50, 3_600_000),
@@ -133,6 +141,7 @@ _RANGES: dict[tuple[str, str], tuple[int, int]] = {
     ("consensus", "batch_events_max"): (1, 1_024),
     ("consensus", "batch_wait_ms"): (0, 1_000),
     ("sync", "snapshot_events_min"): (0, 1_000_000_000),
+    ("archive", "keep_epochs"): (0, 1_000_000),
 }
 _CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("node", "role"): ROLES,
@@ -164,25 +173,60 @@ def load_config(path: Path) -> Config:
             f"{path}: consensus.view_timeout_ms: expected at most view_timeout_ms_max, {timeouts.view_timeout_ms_max}, "
             f"got {timeouts.view_timeout_ms}"
         )
+    if config.archive.keep_epochs == 1:
+        raise ConfigInvalid(f"{path}: archive.keep_epochs: expected 0 (keep all) or at least 2, got 1")
     parse_peers(path, config.p2p.peers)
+    parse_peers(path, config.p2p.bootstrap, "bootstrap")
+    parse_advertised(path, config.p2p.advertise)
+    parse_upgrades(path, config.p2p.upgrades)
     return config
 
 
-def parse_peers(path: Path, peers: tuple[str, ...]) -> tuple[PeerEntry, ...]:
-    """Return the peers as keys and addresses.  Raises ConfigInvalid."""
+def parse_peers(path: Path, peers: tuple[str, ...], name: str = "peers") -> tuple[PeerEntry, ...]:
+    """Return the peers as keys and addresses; `name` is that of the list in [p2p].  Raises ConfigInvalid."""
     entries: list[PeerEntry] = []
     for text in peers:
         key, _, address = text.partition("@")
-        host, _, port = address.rpartition(":")
+        found = _read_host_and_port(address)
         try:
             public_key = bytes.fromhex(key)
-            number = int(port)
         except ValueError:
-            public_key, number = b"", 0
-        if len(public_key) != 32 or not host or not 1 <= number <= 65_535:
-            raise ConfigInvalid(f"{path}: p2p.peers: expected '<64 hex digits>@host:port', got {text!r}")
-        entries.append(PeerEntry(public_key, host, number))
+            public_key = b""
+        if len(public_key) != 32 or found is None:
+            raise ConfigInvalid(f"{path}: p2p.{name}: expected '<64 hex digits>@host:port', got {text!r}")
+        entries.append(PeerEntry(public_key, *found))
     return tuple(entries)
+
+
+def parse_advertised(path: Path, text: str) -> tuple[str, int] | None:
+    """Return where others can dial this node, or None: where it listens.  Raises ConfigInvalid."""
+    found = _read_host_and_port(text)
+    if text and found is None:
+        raise ConfigInvalid(f"{path}: p2p.advertise: expected 'host:port' or nothing, got {text!r}")
+    return found
+
+
+def parse_upgrades(path: Path, upgrades: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Return heights, and the version of the link's protocol that peers must speak from there on.
+
+    Raises ConfigInvalid.
+    """
+    found: list[tuple[int, int]] = []
+    for text in upgrades:
+        height, _, version = text.partition(":")
+        if not (height.isascii() and height.isdigit() and version.isascii() and version.isdigit()):
+            raise ConfigInvalid(f"{path}: p2p.upgrades: expected 'HEIGHT:VERSION' in digits, got {text!r}")
+        found.append((int(height), int(version)))
+    return tuple(found)
+
+
+def _read_host_and_port(text: str) -> tuple[str, int] | None:
+    host, _, port = text.rpartition(":")
+    try:
+        number = int(port)
+    except ValueError:
+        return None
+    return (host, number) if host and 1 <= number <= 65_535 else None
 
 
 def _read_section(path: Path, name: str, values: dict[str, Any]) -> Any:
@@ -248,6 +292,10 @@ _EXPLAINED = {
     ("node", "key"): "  # name of the node's key in the keystore",
     ("p2p", "host"): "  # address to listen on",
     ("p2p", "peers"): "",
+    ("p2p", "bootstrap"): "",
+    ("p2p", "outbound"): "  # links to dial at least, from the book of addresses; 0: to none but `peers`",
+    ("p2p", "advertise"): "  # host:port where others can dial this node, if not where it listens",
+    ("p2p", "upgrades"): "",
     ("api", "port"): "  # 0 takes any free port",
     ("consensus", "view_timeout_ms"): "  # without progress for this long, replicas choose another primary",
     ("consensus", "view_timeout_ms_max"): "  # the timeout doubles for each failed view up to this",
@@ -255,9 +303,12 @@ _EXPLAINED = {
     ("consensus", "batch_wait_ms"): "  # how long the primary gathers events under load; never when idle",
     ("sync", "start"): "  # far behind: snapshot, replay of every event, or auto: snapshot for validators only",
     ("sync", "snapshot_events_min"): "  # a snapshot that skips fewer events is not taken",
+    ("sync", "checkpoint"): "  # HEIGHT:blk1… that you know from elsewhere: a chain with another block is refused",
     ("log", "format"): "  # text for people, json for programs",
     (
         "archive",
         "url",
-    ): "  # where `atlas archive` writes: a folder, file:///… or s3://bucket/…; empty: archive in data",
+    ): "  # where cold epochs lie: a folder, file:///… or s3://bucket/…; empty: archive in data",
+    ("archive", "write"): "  # write each epoch there once it is over, while the node runs",
+    ("archive", "keep_epochs"): "  # drop what the archive has, but for so many of the newest epochs; 0 keeps all",
 }

@@ -100,7 +100,9 @@ class Member:
 class Devnet:
     """The processes of one folder."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, *, beat_ms: int = BEAT_MS, epoch_beats: int = EPOCH_BEATS) -> None:
+        self._beat_ms = beat_ms
+        self._epoch_beats = epoch_beats
         self.folder = folder
         self.port = port
         names = [f"validator-{number}" for number in range(VALIDATORS)] + ["gateway"]
@@ -133,8 +135,8 @@ class Devnet:
                 *(Allocation(FLX_EACH * SCALE, key.public) for key in (*people, *keys)),
                 *(Allocation(FLX_FOUNDER * SCALE, key) for key in founders),
             ),
-            beat_ms=BEAT_MS,
-            epoch_beats=EPOCH_BEATS,
+            beat_ms=self._beat_ms,
+            epoch_beats=self._epoch_beats,
             name="devnet",
             policies=make_policy_values(POLICIES),
             time_ms=now_ms(),

@@ -1,6 +1,7 @@
 """The executor: ordered batches into the chain, one at a time, in a thread; tells of each block whoever listens."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import trio
 
@@ -10,6 +11,7 @@ from node.block_fetch import replay_block
 from node.judgement import Proposal
 
 Listener = Callable[[Executed], None]
+T = TypeVar("T")
 
 
 class Executor:
@@ -44,6 +46,8 @@ class Executor:
         proposal: Proposal,
         header_hash: bytes,
         check_again: Callable[[], Proposal] | None = None,
+        *,
+        synced: bool = True,
     ) -> Executed | None:
         """Execute a fetched block, and write it only when it gives the header that a quorum signed: see `replay_block`.
 
@@ -53,7 +57,7 @@ class Executor:
             if height <= self.chain.head.height:
                 return None
             executed = await trio.to_thread.run_sync(
-                replay_block, self.chain, proposal, header_hash, check_again, limiter=self._thread
+                replay_block, self.chain, proposal, header_hash, check_again, synced, limiter=self._thread
             )
             self._tell(executed)
             return executed
@@ -64,6 +68,11 @@ class Executor:
             await trio.to_thread.run_sync(change, limiter=self._thread)
             for listener in self._on_replaced:
                 listener()
+
+    async def between_blocks(self, work: Callable[[], T]) -> T:
+        """Return what `work` gives, which runs in the executor's thread while nothing is executed or replaced."""
+        async with self._lock:
+            return await trio.to_thread.run_sync(work, limiter=self._thread)
 
     def listen_replaced(self, listener: Callable[[], None]) -> None:
         """Call `listener` in the trio thread when the chain has another head that was not executed here."""

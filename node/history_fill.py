@@ -11,6 +11,7 @@ from typing import Annotated
 
 import trio
 
+from ledger.archive.blocks import to_stored_block
 from ledger.backfill import BlockContent, BlockInvalid, fill_block, read_content
 from ledger.block import Header
 from ledger.chain import Chain
@@ -18,7 +19,7 @@ from ledger.events import CheckedEvent, EventRefused, SignedEvent
 from ledger.history import History, read_history
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import Length, decode_record, encode_record
-from node.block_fetch import RANGE_BLOCKS_MAX, RANGE_BYTES_MAX, BlockRange, SourceFault
+from node.block_fetch import RANGE_BLOCKS_MAX, RANGE_BYTES_MAX, BlockRange, ColdBlocks, OpenArchive, SourceFault
 from node.clock import monotonic_ms
 from p2p.errors import PeerFault, PeerUnreachable
 
@@ -38,15 +39,19 @@ class Contents:
     blocks: Annotated[tuple[BlockContent, ...], Length(0, RANGE_BLOCKS_MAX)]
 
 
-def answer_history(chain: Chain, request: bytes) -> bytes:
-    """Return what the blocks that a peer asked for hold; reads the disk, so call it in a thread.  EncodingError."""
+def answer_history(chain: Chain, request: bytes, open_archive: OpenArchive = lambda: None) -> bytes:
+    """Return what the blocks that a peer asked for hold, those that are pruned here from the archive.  EncodingError.
+
+    Reads the disk: call it in a thread.
+    """
     wanted = decode_record(BlockRange, request)
     blocks: list[BlockContent] = []
     size = 0
+    cold = ColdBlocks(open_archive)
     with chain.store.snapshot() as snapshot:
         last = min(wanted.last, wanted.first + RANGE_BLOCKS_MAX - 1, chain.head.height)
         for height in range(wanted.first, last + 1):
-            content = read_content(snapshot, height)
+            content = read_content(snapshot, height) or _read_cold(cold, height)
             if content is None:
                 break
             size += sum(map(len, content.receipts))
@@ -55,6 +60,11 @@ def answer_history(chain: Chain, request: bytes) -> bytes:
                 break
             blocks.append(content)
     return encode_record(Contents(tuple(blocks)))
+
+
+def _read_cold(cold: ColdBlocks, height: int) -> BlockContent | None:
+    block = cold.read(height)
+    return None if block is None else BlockContent(to_stored_block(block).items, block.receipts)
 
 
 class HistoryFill:

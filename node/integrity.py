@@ -94,11 +94,13 @@ class WatchedExecutor(Executor):
         proposal: Proposal,
         header_hash: bytes,
         check_again: Callable[[], Proposal] | None = None,
+        *,
+        synced: bool = True,
     ) -> Executed | None:
         """As `Executor.replay`; what it would raise becomes the node's alert."""
         await self._rest_if_alerted()
         try:
-            return await super().replay(height, proposal, header_hash, check_again)
+            return await super().replay(height, proposal, header_hash, check_again, synced=synced)
         except (ReplayDiffers, StoreDamaged) as error:
             await self._stop(error)
 

@@ -9,13 +9,12 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 import trio
 from client_api.server import ApiServer
-from client_api.services import NodeStatus, PeerStatus
+from client_api.services import NodeStatus
 
 from consensus.errors import InvalidMessage
 from consensus.messages import Certificate
@@ -24,22 +23,25 @@ from ledger.events import SIGNED_EVENT_BYTES_MAX
 from ledger.genesis import Genesis, decode_genesis_file
 from ledger.policies import read_policies
 from ledger.primitives.encoding import EncodingError
-from ledger.primitives.signing import SigningKey
+from ledger.primitives.signing import Purpose, SigningKey
 from ledger.store import Store
 from ledger.transition import Executed
-from node.block_fetch import SourceFault
+from node.archivist import Archivist
 from node.block_sync import BlockSync
-from node.challenges import CHALLENGE_BYTES_MAX, CHALLENGE_REQUEST, answer_challenge
+from node.catalogue import CATALOGUE_REQUEST, Catalogues
+from node.checkpoint import parse_checkpoint
 from node.clock import BeatClock, monotonic_ms
 from node.cold_epochs import ColdEpochs
-from node.config import AUDITOR, VALIDATOR, Config, ConfigInvalid, parse_peers
+from node.config import AUDITOR, VALIDATOR, Config, ConfigInvalid
 from node.eras import choose_validators
 from node.event_cache import EventCache
+from node.event_checks import EventChecker
 from node.history_fill import HISTORY_REQUEST, HistoryFill
 from node.integrity import EXECUTION, RULES, STATE, Integrity, WatchedExecutor
 from node.mempool import Mempool
 from node.modules import make_registry, verify_safety_model
-from node.peer_answers import BLOCKS_REQUEST, Answer, list_answers
+from node.peer_answers import BLOCKS_REQUEST
+from node.peering import Peering
 from node.relay import Relay, SubmissionMalformed
 from node.services import Services
 from node.snapshot_sync import SnapshotSync
@@ -48,11 +50,8 @@ from node.tree_builder import TreeBuilder
 from node.validator import Validator, get_votes_path, open_own_vote_log
 from node.vote_log import VoteLog
 from p2p.errors import PeerFault
-from p2p.handshake import Role
-from p2p.host import PeerAddress
 from p2p.links import Inbound
-from p2p.network import Network, PeerEvent, PeerReport
-from p2p.parameters import NetworkLimits
+from p2p.network import PeerEvent
 from p2p.wire import FrameKind
 
 logger = logging.getLogger(__name__)
@@ -61,8 +60,6 @@ SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter while another waits: the API's thread must not hold up consensus."""
 COLLECTION_THRESHOLDS = (50_000, 20, 50)
 """Execution makes many short-lived objects and hardly any cycles: looking for those less often saves a tenth."""
-DIAL_RETRY_S_MAX = 1.0
-"""A restarted validator is back in consensus as soon as its peers dial it again."""
 HEALTHY_BEATS = 5
 HEALTHY_MS_MIN = 5_000
 SYNC_POLL_S = 1.0
@@ -114,54 +111,64 @@ class Node:
         self._started_ms = monotonic_ms()
         self._advanced_ms = monotonic_ms()
         self._certified_height = 0
-        self._reports: tuple[PeerReport, ...] = ()
         self.cache = EventCache(chain.registry, chain.chain_id)
         self.mempool = Mempool()
         self.beats = BeatClock(chain.genesis.beat_ms)
         self.executor = WatchedExecutor(chain, integrity)
-        peers = parse_peers(config_path, config.p2p.peers)
-        self.network = Network(
-            seed,
-            chain.chain_id,
-            self._find_role(),
-            config.p2p.port,
-            config.p2p.host,
-            tuple(PeerAddress(peer.public_key, peer.host, peer.port) for peer in peers),
-            self._admits,
-            NetworkLimits(retry_s_max=DIAL_RETRY_S_MAX),
-            height=lambda: self.chain.head.height,
-            on_peer=self._on_peer,
+        cold = ColdEpochs(config.archive_url)
+        checkpoint = parse_checkpoint(config.sync.checkpoint)
+        if checkpoint is not None:
+            checkpoint.verify_chain(chain)
+        self.peering = Peering(
+            config, config_path, seed, chain, self._on_peer, lambda: integrity.alert is None, cold.open
         )
-        self._serve_requests()
+        self.network = self.peering.network
+        self.archivist = Archivist(
+            chain,
+            self.executor,
+            config.archive_url,
+            writes=config.archive.write,
+            keep_epochs=config.archive.keep_epochs,
+        )
+        self.catalogues = Catalogues(
+            chain,
+            request=lambda peer, body: self.network.request(peer, CATALOGUE_REQUEST, body),
+            peers=self.peering.list_sources,
+            blame=self.peering.blame,
+        )
         self.tree_builder = TreeBuilder(chain)
         self.history = HistoryFill(
             chain,
             check=lambda items: chain.check_events(items, certified=True),
             request=lambda peer, body: self.network.request(peer, HISTORY_REQUEST, body),
-            peers=self._sources,
-            blame=self._blame,
+            peers=self.peering.list_sources,
+            blame=self.peering.blame,
         )
         self.snapshots = SnapshotSync(
             chain,
             self.executor,
             request=self.network.request,
-            peers=self._sources,
-            blame=self._blame,
+            peers=self.peering.list_sources,
+            blame=self.peering.blame,
             pause=self._pause,
             exclude=self.tree_builder.exclude,
             events_min=config.sync.snapshot_events_min,
+            checkpoint=checkpoint,
         )
         self.sync = BlockSync(
             chain,
             self.executor,
             self.cache,
             request=lambda peer, body: self.network.request(peer, BLOCKS_REQUEST, body),
-            peers=self._sources,
-            blame=self._blame,
+            peers=self.peering.list_sources,
+            blame=self.peering.blame,
             installed=self._on_installed,
             trusts_quorum=config.node.role == VALIDATOR,
             snapshots=self.snapshots if config.begins_from_snapshots else None,
             caught_up=self._resume,
+            checker=EventChecker(chain.chain_id),
+            checkpoint=checkpoint,
+            headers=None if config.begins_from_snapshots else self.snapshots.headers,
         )
         self.relay = Relay(
             chain,
@@ -181,17 +188,17 @@ class Node:
             trio.lowlevel.current_trio_token(),
             self.status,
             lambda: integrity.alert,
+            sign_bundle=lambda message: self._key.sign(chain.chain_id, Purpose.BUNDLE, message),
             takes_events=config.node.role != AUDITOR,
-            open_archive=ColdEpochs(config.archive_url).open,
+            open_archive=cold.open,
+            list_catalogues=self.catalogues.list_known,
         )
         self.executor.listen(self._on_executed)
         self.executor.listen(self.tree_builder.saw_block)
+        self.executor.listen(self.archivist.saw_block)
         self.executor.listen_replaced(self._on_replaced)
 
     def _make_validator(self, vote_log: VoteLog | None) -> Validator:
-        async def request(peer: bytes, body: bytes, timeout_s: float) -> bytes:
-            return await self.network.request(peer, CHALLENGE_REQUEST, body, timeout_s, CHALLENGE_BYTES_MAX)
-
         return Validator(
             self.config,
             self._key,
@@ -203,23 +210,19 @@ class Node:
             beats=self.beats,
             relay=self.relay,
             send=lambda key, frame: self.network.send(key, FrameKind.CONSENSUS, frame),
-            request=request,
+            request=self.peering.challenge,
             connected=self.network.connected,
             request_sync=self.sync.want,
             on_stable=self._on_stable,
         )
 
-    def _find_role(self) -> Role:
-        """Return what this node is to its peers, as far as it knows."""
-        is_validator = self.config.node.role == VALIDATOR and self._key.public in self.chain.validators.keys
-        return Role.VALIDATOR if is_validator else Role.OBSERVER
-
     async def run(self, stop: trio.Event, *, task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `stop` is set; ready when the API answers."""
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.network.run)
+            await nursery.start(self.peering.run)
             nursery.start_soon(self._serve_inbound)
             nursery.start_soon(self._watch_peers)
+            nursery.start_soon(self.catalogues.run)
             self._restore_submissions()
             await nursery.start(self._write)
             api: ApiServer | None = None
@@ -249,6 +252,7 @@ class Node:
             nursery.start_soon(self.sync.run)
             nursery.start_soon(self.history.run)
             nursery.start_soon(self.tree_builder.run)
+            nursery.start_soon(self.archivist.run)
             if self.validator is not None:
                 await nursery.start(self.validator.run)
             task_status.started()
@@ -269,7 +273,7 @@ class Node:
         self.relay.forget([*done, *(event_id for event_id, _ in lost)])
         self.services.tell_block(executed)
         self.services.tell_lost(lost)
-        self.network.role = self._find_role()
+        self.peering.follow_chain()
 
     def _on_replaced(self) -> None:
         """A snapshot is the state now: forget what it has overtaken."""
@@ -279,7 +283,7 @@ class Node:
         self.beats.saw_executed(header.beat)
         self.relay.forget(self.mempool.remove_overtaken(self.chain.store))
         self.services.tell_lost(self.mempool.remove_expired(header.beat))
-        self.network.role = self._find_role()
+        self.peering.follow_chain()
 
     async def _pause(self) -> None:
         """Let nothing vote, execute or write history any more: a snapshot is about to replace the state."""
@@ -328,33 +332,12 @@ class Node:
             halted = None if self.validator is None else self.validator.halted
             if halted is not None:  # a quorum signed what we do not have
                 self.integrity.raise_alert(EXECUTION, halted, self.chain.head.header)
-            self._reports = self.network.peer_report()
-            if self._reports:
-                self._consider_height(max(report.height for report in self._reports))
+            height = self.peering.look()
+            if height is not None:
+                self._consider_height(height)
             await trio.sleep(SYNC_POLL_S)
 
-    # Peers.
-
-    def _admits(self, public_key: bytes, role: Role) -> bool:
-        return role is not Role.VALIDATOR or public_key in self.chain.validators.keys
-
-    def _sources(self) -> list[bytes]:
-        reports = self.network.peer_report()
-        return [report.public_key for report in sorted(reports, key=lambda report: (-report.height, report.public_key))]
-
-    def _blame(self, peer: bytes, fault: SourceFault) -> None:
-        self.network.penalize(peer, PeerFault("bad_blocks", 20, str(fault)))
-
-    def _serve_requests(self) -> None:
-        for kind, answer in list_answers():
-            self.network.handle_requests(kind, partial(self._answer, answer))
-        self.network.handle_requests(CHALLENGE_REQUEST, self._answer_challenge)
-
-    async def _answer(self, answer: Answer, peer: bytes, body: bytes) -> bytes:
-        return await trio.to_thread.run_sync(answer, self.chain, body)
-
-    async def _answer_challenge(self, peer: bytes, body: bytes) -> bytes:
-        return await trio.to_thread.run_sync(answer_challenge, self.chain, self._key, body)
+    # Frames.
 
     async def _serve_inbound(self) -> None:
         async for frame in self.network.inbound:
@@ -406,6 +389,8 @@ class Node:
             in_view_change=False if replica is None else replica.in_view_change,
             abstains=replica is not None and replica.status().abstains,
             syncing=self.sync.active,
+            sync_target=self.sync.target,
+            proven_height=max(self.sync.proven_height, head.height),
             history_missing=self.history.missing.blocks,
             halted=self._why_halted(),
             height=head.height,
@@ -415,18 +400,11 @@ class Node:
             mempool_events=len(self.mempool),
             mempool_bytes=self.mempool.size_bytes,
             uptime_ms=monotonic_ms() - self._started_ms,
-            peers=tuple(
-                PeerStatus(
-                    public_key=report.public_key,
-                    address=report.address,
-                    role=report.role.value,
-                    height=report.height,
-                    rtt_ms=None if report.rtt_s is None else report.rtt_s * 1000,
-                    queued_bytes=report.queued_bytes,
-                    score=report.score,
-                )
-                for report in self._reports
-            ),
+            peers=self.peering.status(),
+            protocol_min=self.peering.protocol_min,
+            protocol_max=self.peering.protocol_max,
+            addresses_known=self.peering.addresses_known,
+            addresses_verified=self.peering.addresses_verified,
             alert=self.integrity.alert,
         )
 

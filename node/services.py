@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
 from client_api.services import Alert, Lost, NodeBusy, NodeReadOnly, NodeStatus, Submitted
 
+from ledger.archive.catalogue import SegmentEntry
 from ledger.archive.collection import Archive
 from ledger.chain import Chain
 from ledger.events import SignedEvent
@@ -39,11 +40,15 @@ class Services:
         status: Callable[[], NodeStatus],
         alert: Callable[[], Alert | None],
         *,
+        sign_bundle: Callable[[bytes], bytes],
         takes_events: bool = True,
         open_archive: Callable[[], Archive | None] = lambda: None,
+        list_catalogues: Callable[[], Mapping[bytes, Sequence[SegmentEntry]]] = dict,
     ) -> None:
         self.alert = alert
         self.open_archive = open_archive
+        self.list_catalogues = list_catalogues
+        self.sign_bundle = sign_bundle
         self.takes_events = takes_events
         self._chain = chain
         self._mempool = mempool

@@ -12,39 +12,32 @@ from dataclasses import dataclass
 import trio
 
 from ledger import keyspace
-from ledger.block import Header, compute_header_hash, decode_header
+from ledger.block import Header, decode_header
 from ledger.chain import Chain
-from ledger.primitives.records import decode_record, encode_record
-from ledger.service import Validators
+from ledger.primitives.records import encode_record
 from ledger.snapshots import Manifest, SnapshotInvalid, verify_manifest
 from ledger.staging import SEGMENT_PAGES, SEGMENTS, Plan, Staging
 from ledger.state_tree import Subtree
 from node.block_fetch import SourceFault
+from node.checkpoint import Checkpoint
 from node.executor import Executor
+from node.header_sync import HeaderSync
 from node.snapshot_fetch import (
-    HEADERS_MAX,
-    HEADERS_REQUEST,
     MANIFEST_REQUEST,
     PAGES_REQUEST,
-    HeaderRange,
     ManifestRequest,
     OpenPages,
     PagesRequest,
-    Place,
-    Proven,
-    open_headers,
     open_manifest,
     open_pages,
 )
-from p2p.errors import PeerFault, PeerUnreachable
+from node.sources import Request, Sources
 
 logger = logging.getLogger(__name__)
 
 PEERS_AT_ONCE = 4
 ROUNDS_MAX = 8
 """Snapshots that grow too old while they are fetched, before blocks are fetched instead."""
-Request = Callable[[bytes, str, bytes], Awaitable[bytes]]
-"""(peer, kind, body); raises PeerUnreachable and PeerFault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,107 +63,41 @@ class SnapshotSync:
         pause: Callable[[], Awaitable[None]],
         exclude: Callable[[Callable[[], None]], None],
         events_min: int,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         """peers: who may be asked, best first.  pause: returns when nothing else executes blocks any more.
 
         exclude: calls what it is given while the state tree is not built.
-        events_min: a snapshot that skips fewer events is not taken.
+        events_min: a snapshot that skips fewer events is not taken.  checkpoint: see `HeaderSync`.
         """
         self._chain = chain
         self._executor = executor
-        self._request = request
-        self._peers = peers
-        self._blame = blame
+        self._sources = Sources(request, peers, blame)
         self._pause = pause
         self._exclude = exclude
         self._events_min = events_min
         self._staging = Staging(chain.store)
-        self._left: set[bytes] = set()  # peers that lied or failed in this attempt
+        self.headers = HeaderSync(chain, self._staging, self._sources, checkpoint)
         self.progress: Progress | None = None
 
     async def try_install(self, target: int) -> bool:
         """Return whether a snapshot was installed, on the way to a height that some peer claims."""
-        self._left.clear()
+        self._sources.begin()
         try:
             for _ in range(ROUNDS_MAX):
-                await self._fetch_headers(target)
+                await self.headers.fetch(target)
                 plan = await trio.to_thread.run_sync(self._make_plan)
                 if plan is None:
                     return False
                 if await self._fetch_state(plan):
                     await self._install(plan)
                     return True
-                if not self._askable():
+                if not self._sources.askable():
                     return False
                 target += 1  # newer headers may name a newer snapshot
         finally:
             self.progress = None
         return False
-
-    # Asking.
-
-    def _askable(self) -> list[bytes]:
-        return [peer for peer in self._peers() if peer not in self._left]
-
-    async def _ask(self, peer: bytes, kind: str, body: bytes) -> bytes | None:
-        """Return a peer's answer; None when it failed, which takes it out of this attempt."""
-        try:
-            return await self._request(peer, kind, body)
-        except (PeerUnreachable, PeerFault) as error:
-            logger.info("%s from %s failed: %s", kind, peer.hex()[:16], error)
-            self._left.add(peer)
-            return None
-
-    def _refuse(self, peer: bytes, fault: SourceFault) -> None:
-        logger.warning("a snapshot from %s refused: %s", peer.hex()[:16], fault)
-        self._left.add(peer)
-        self._blame(peer, fault)
-
-    # Headers.
-
-    async def _fetch_headers(self, target: int) -> None:
-        """Stage headers up to a height, or as far as anybody can prove."""
-        place: Place | None = await trio.to_thread.run_sync(self._find_place)
-        for peer in self._askable():
-            while place is not None and place.height < target:
-                place = await self._fetch_headers_from(peer, place, target)
-            if place is None:
-                place = await trio.to_thread.run_sync(self._find_place)
-
-    async def _fetch_headers_from(self, peer: bytes, place: Place, target: int) -> Place | None:
-        """Stage what one answer proves; return where that ends, or None when the next peer should be asked."""
-        last = min(target, place.height + HEADERS_MAX)
-        answer = await self._ask(peer, HEADERS_REQUEST, encode_record(HeaderRange(place.height + 1, last)))
-        if answer is None:
-            return None
-        try:
-            proven, after = await trio.to_thread.run_sync(open_headers, self._chain.chain_id, answer, place)
-        except SourceFault as fault:
-            self._refuse(peer, fault)
-            return None
-        if not proven.headers:
-            return None
-        await trio.to_thread.run_sync(self._stage, place.height + 1, proven)
-        # A drip holds up as silence does: then let the others go on.
-        return after if after.height == last or proven.is_cut else None
-
-    def _find_place(self) -> Place:
-        """Return where the headers that are here end, staged ones included."""
-        head = self._chain.head
-        staged = self._staging.highest_header(head.height)
-        if staged is None:
-            return Place(head.height, head.hash, head.header.validators_hash, self._chain.validators)
-        height, data = staged
-        validators = self._chain.validators
-        following = self._staging.read_validators()
-        if following is not None:
-            found = decode_record(Validators, following)
-            validators = found if found.since > validators.since else validators
-        return Place(height, compute_header_hash(data), decode_header(data).validators_hash, validators)
-
-    def _stage(self, first: int, proven: Proven) -> None:
-        validators = None if proven.validators is None else encode_record(proven.validators)
-        self._staging.put_headers(first, proven.headers, proven.certificates, validators)
 
     def _make_plan(self) -> Plan | None:
         """Return the newest certified snapshot, when it skips enough."""
@@ -199,7 +126,7 @@ class SnapshotSync:
         fetch = _PageFetch(self._staging, plan, sums)
         await trio.to_thread.run_sync(fetch.load)
         while not fetch.is_complete:
-            peers = self._askable()[:PEERS_AT_ONCE]
+            peers = self._sources.askable()[:PEERS_AT_ONCE]
             if not peers:
                 return False
             async with trio.open_nursery() as nursery:
@@ -208,14 +135,14 @@ class SnapshotSync:
         return True
 
     async def _fetch_manifest(self, plan: Plan, header: Header) -> dict[int, Subtree] | None:
-        for peer in self._askable():
-            answer = await self._ask(peer, MANIFEST_REQUEST, encode_record(ManifestRequest(plan.height)))
+        for peer in self._sources.askable():
+            answer = await self._sources.ask(peer, MANIFEST_REQUEST, encode_record(ManifestRequest(plan.height)))
             if answer is None:
                 continue
             try:
                 return await trio.to_thread.run_sync(self._open_manifest, answer, plan, header)
             except SourceFault as fault:
-                self._refuse(peer, fault)
+                self._sources.refuse(peer, fault)
             except _NotKept:
                 continue
         return None
@@ -235,16 +162,18 @@ class SnapshotSync:
         """Fetch segment after segment from one peer; the last ones beside others, so that nobody holds up the end."""
         while (segment := fetch.choose(peer)) is not None:
             first, last = fetch.next_page[segment], (segment + 1) * SEGMENT_PAGES - 1
-            answer = await self._ask(peer, PAGES_REQUEST, encode_record(PagesRequest(first, fetch.plan.height, last)))
+            answer = await self._sources.ask(
+                peer, PAGES_REQUEST, encode_record(PagesRequest(first, fetch.plan.height, last))
+            )
             if answer is None:
                 return
             try:
                 pages = await trio.to_thread.run_sync(open_pages, answer, first, last, fetch.sums)
             except SourceFault as fault:
-                self._refuse(peer, fault)
+                self._sources.refuse(peer, fault)
                 return
             if pages is None:
-                self._left.add(peer)
+                self._sources.leave(peer)
                 return
             await trio.to_thread.run_sync(fetch.put, segment, pages)
             self.progress = Progress(fetch.plan.height, fetch.pages_here, SEGMENTS * SEGMENT_PAGES)

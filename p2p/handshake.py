@@ -12,9 +12,9 @@ from typing import Annotated
 from ledger.primitives.encoding import EncodingError
 from ledger.primitives.records import U32, U64, Between, Bytes32, Length, decode_record, encode_record
 from p2p.errors import PeerFault
+from p2p.versions import Versions
 from p2p.wire import FrameKind
 
-PROTOCOL_VERSION = 1
 HELLO_BYTES_MAX = 1_024
 
 
@@ -29,13 +29,23 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    protocol_version: U32
+    version_min: U32
+    version_max: U32
     chain_id: Annotated[bytes, Length(1, 64)]
     public_key: Bytes32
     role: Annotated[str, Length(1, 16)]
     listen_host: Annotated[str, Length(0, 255)]
     listen_port: Annotated[int, Between(0, 65_535)]
     height: U64
+    extension: Annotated[bytes, Length(0, 256)] = b""  # for what later versions want to say; not read by these
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What a HELLO comes to: the peer's role, and the version that both will speak."""
+
+    role: Role
+    version: int
 
 
 def encode_hello(hello: Hello) -> bytes:
@@ -53,14 +63,20 @@ def decode_hello(frame: bytes) -> Hello:
         raise PeerFault("hello_malformed", 20, str(error)) from error
 
 
-def verify_hello(hello: Hello, *, chain_id: bytes, channel_key: bytes, admit: Callable[[bytes, Role], bool]) -> Role:
-    """Return the peer's role.  Raises PeerFault when the peer is of another chain, another key, or not admitted.
+def verify_hello(
+    hello: Hello,
+    *,
+    chain_id: bytes,
+    channel_key: bytes,
+    admit: Callable[[bytes, Role], bool],
+    versions: Versions,
+    height: int,
+) -> Agreed:
+    """Return the peer's role and the version to speak.  Raises PeerFault when no link may be.
 
-    channel_key: the 32 bytes that the noise handshake has proved.
+    That is a peer of another chain, of another key, not admitted, or without a version in common.  channel_key: the 32
+    bytes that the noise handshake has proved.  height: our own.
     """
-    if hello.protocol_version != PROTOCOL_VERSION:
-        detail = f"expected protocol version {PROTOCOL_VERSION}, got {hello.protocol_version}"
-        raise PeerFault("wrong_protocol_version", 10, detail)
     if hello.chain_id != chain_id:
         raise PeerFault("wrong_chain", 10, f"expected chain {chain_id.hex()[:16]}…, got {hello.chain_id.hex()[:16]}…")
     if hello.public_key != channel_key:
@@ -72,4 +88,4 @@ def verify_hello(hello: Hello, *, chain_id: bytes, channel_key: bytes, admit: Ca
         raise PeerFault("unknown_role", 10, f"expected one of {[r.value for r in Role]}, got {hello.role!r}") from error
     if not admit(channel_key, role):
         raise PeerFault("not_admitted", 5, f"{role.value} {channel_key.hex()[:16]}… is not admitted here")
-    return role
+    return Agreed(role, versions.choose(hello.version_min, hello.version_max, height))

@@ -6,8 +6,9 @@ the resource manager with its rate limiter and circuit breaker, the auto-connect
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 from libp2p.abc import INetStream
@@ -21,7 +22,7 @@ from multiaddr.exceptions import Error as MultiaddrError
 
 from p2p.errors import PeerFault, PeerUnreachable
 from p2p.libp2p_defences import ED25519_ID_PREFIX, BoundedCommunicator, key_in, make_host
-from p2p.libp2p_tcp import ConnectionTable, OpenTcp, TcpConnection, TcpTransport, tcp_multiaddr
+from p2p.libp2p_tcp import ConnectionTable, OpenTcp, TcpConnection, TcpTransport, is_range_counted, tcp_multiaddr
 from p2p.libp2p_yamux import YamuxStream
 from p2p.parameters import NetworkLimits
 
@@ -68,6 +69,7 @@ class LinkStream:
         self.dialed = dialed
         """True when we dialed, False when the peer did."""
         remote = stream.connection.tcp.get_remote_address()
+        self.remote_host = remote[0] if remote else ""
         self.address = f"{remote[0]}:{remote[1]}" if remote else "unknown"
 
     async def read(self) -> bytes:
@@ -92,6 +94,10 @@ class LinkStream:
         """Close the connection now, whoever is reading or writing."""
         self._stream.connection.abort(why)
 
+    async def finish(self) -> None:
+        """Say that we write no more; what was written is still delivered."""
+        await self._stream.close()
+
     def mark_as_link(self, window_bytes: int) -> None:
         """Say that this stream carries a link: its connection may stay, and the peer may send further ahead."""
         self._stream.connection.tcp.has_link = True
@@ -109,12 +115,14 @@ class Host:
         refuse: Callable[[bytes], str | None],
         is_known: Callable[[bytes], bool],
         serve: Callable[[LinkStream], Awaitable[None]],
+        services: Mapping[str, Callable[[LinkStream], Awaitable[None]]],
         on_fault: Callable[[bytes, PeerFault], None],
         open_tcp: OpenTcp = trio.open_tcp_stream,
     ) -> None:
         """seed: the 32 secret bytes of the node's Ed25519 key.
 
         refuse: says why a key may not connect at all, or None.  is_known: keys that do not count among the strangers.
+        serve: takes link streams.  services: who takes the streams of other protocols; read when `run` begins.
         """
         if len(seed) != PUBLIC_KEY_BYTES:
             raise ValueError(f"expected a seed of {PUBLIC_KEY_BYTES} bytes, got {len(seed)}")
@@ -123,6 +131,7 @@ class Host:
         self._refuse = refuse
         self._is_known = is_known
         self._serve = serve
+        self._services = services
         self._on_fault = on_fault
         self._open_tcp = open_tcp
         self._dial: Callable[[PeerAddress], Awaitable[LinkStream]] | None = None
@@ -139,6 +148,8 @@ class Host:
             bound_host, self.listen_port = await transport.bind(listen_host, listen_port)
             host, swarm = make_host(self._key_pair, transport, self._limits, self._gate, self._on_fault)
             host.set_stream_handler(LINK_PROTOCOL, self._on_link_stream)
+            for protocol, service in self._services.items():
+                host.set_stream_handler(TProtocol(protocol), partial(self._on_service_stream, service))
             _quiet_library_logs()
 
             async def dial(address: PeerAddress) -> LinkStream:
@@ -189,13 +200,37 @@ class Host:
         if len(self.table.of_peer(public_key)) >= self._limits.connections_per_peer_max:
             return "too many connections of this peer"
         if connection.inbound and not self._is_known(public_key):
-            keys = [c.public_key for c in self.table.connections if c.inbound]
-            if sum(1 for key in keys if key is not None and not self._is_known(key)) >= self._limits.strangers_max:
-                return "too many peers that are not configured"
+            return self._why_no_stranger(connection)
+        return None
+
+    def _why_no_stranger(self, connection: TcpConnection) -> str | None:
+        """Say why one more peer that is not configured is too many, or None."""
+        strangers = [
+            each
+            for each in self.table.connections
+            if each.inbound and each.public_key is not None and not self._is_known(each.public_key)
+        ]
+        if len(strangers) >= self._limits.strangers_max:
+            return "too many peers that are not configured"
+        remote = connection.get_remote_address()
+        counted = remote is not None and is_range_counted(remote[0], self._limits)
+        near = sum(1 for each in strangers if each.range == connection.range)
+        if counted and near >= self._limits.strangers_per_range_max:
+            return f"too many peers that are not configured from {connection.range}"
         return None
 
     async def _on_link_stream(self, net_stream: INetStream) -> None:
         await self._serve(_link_stream(net_stream, dialed=False))
+
+    async def _on_service_stream(
+        self, service: Callable[[LinkStream], Awaitable[None]], net_stream: INetStream
+    ) -> None:
+        stream = _link_stream(net_stream, dialed=False)
+        try:
+            await service(stream)
+        except PeerFault as fault:
+            self._on_fault(stream.public_key, fault)
+            raise  # the library's handler around this one resets the stream
 
     async def _close_linkless_forever(self) -> None:
         while True:

@@ -2,8 +2,9 @@
 
 What differs from libp2p.transport.tcp, and why:
 * the listening socket is bound without SO_REUSEPORT, so a second process on our port is an error, not a silent twin;
-* connections are counted when accepted: all together, by address, and those that have not yet authenticated.  When too
-  many have not, the oldest of the busiest address is closed: idle connections give way, honest ones need milliseconds;
+* connections are counted when accepted: all together, by address, by range of addresses, and those that have not yet
+  authenticated.  When too many have not, the oldest of the busiest address of the busiest range is closed: idle
+  connections give way, honest ones need milliseconds;
 * a connection reads ahead into a buffer and gives exactly the bytes asked for, so a noise record that arrives in many
   small pieces (the library gives up after 101) is whole, and end of stream is an error at once;
 * a connection can be closed from anywhere without waiting for a writer that is stuck in it (`abort`).
@@ -22,6 +23,7 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.transport.exceptions import OpenConnectionError
 from multiaddr import Multiaddr
 
+from p2p.address_ranges import host_of, is_loopback, range_of
 from p2p.errors import PortInUse
 from p2p.parameters import NetworkLimits
 from p2p.token_bucket import TokenBucket
@@ -45,6 +47,8 @@ class TcpConnection(ReadWriteCloser):
         self._buffer = b""
         self._at = 0
         self._remote = _remote_address(stream)
+        self.host = host_of(self._remote[0]) if self._remote else ""
+        self.range = range_of(self._remote[0]) if self._remote else ""
         self.inbound = inbound
         self.opened_at = trio.current_time()
         self.public_key: bytes | None = None
@@ -118,35 +122,47 @@ class ConnectionTable:
         self.connections: set[TcpConnection] = set()
 
     def admit(self, address: str) -> bool:
-        """Tell whether one more inbound connection from `address` fits; a handshake costs us milliseconds."""
-        if not self._bucket_of(address).has_taken(trio.current_time()):
+        """Tell whether one more inbound connection from `address` fits; a handshake costs us milliseconds.
+
+        Addresses count one by one and by their range; this machine's own have no range, since many nodes of a
+        development network share them.
+        """
+        limits, now, host = self._limits, trio.current_time(), host_of(address)
+        counts_range = is_range_counted(address, limits)
+        per_host = (limits.accepts_per_second_per_address, limits.accepts_burst_per_address)
+        per_range = (limits.accepts_per_second_per_range, limits.accepts_burst_per_range)
+        if not self._bucket_of(host, *per_host, now).has_taken(now):
+            return False
+        if counts_range and not self._bucket_of(range_of(address), *per_range, now).has_taken(now):
             return False
         inbound = [connection for connection in self.connections if connection.inbound]
-        if len(inbound) >= self._limits.inbound_connections_max:
+        if len(inbound) >= limits.inbound_connections_max:
             return False
-        same = sum(1 for connection in inbound if _host_of(connection) == address)
-        return same < self._limits.inbound_connections_per_address_max
+        if sum(1 for each in inbound if each.host == host) >= limits.inbound_connections_per_address_max:
+            return False
+        same = sum(1 for each in inbound if each.range == range_of(address))
+        return not counts_range or same < limits.inbound_connections_per_range_max
 
-    def _bucket_of(self, address: str) -> TokenBucket:
+    def _bucket_of(self, address: str, per_second: int, burst: int, now: float) -> TokenBucket:
         bucket = self._accepts.get(address)
         if bucket is None:
-            now = trio.current_time()
             if len(self._accepts) >= self._limits.addresses_counted_max:
                 self._accepts = {name: kept for name, kept in self._accepts.items() if not kept.is_full(now)}
             if len(self._accepts) >= self._limits.addresses_counted_max:
                 self._accepts.pop(next(iter(self._accepts)))
-            per_second = self._limits.accepts_per_second_per_address
-            bucket = self._accepts[address] = TokenBucket(per_second, self._limits.accepts_burst_per_address, now)
+            bucket = self._accepts[address] = TokenBucket(per_second, burst, now)
         return bucket
 
     def add(self, connection: TcpConnection) -> None:
         self.connections.add(connection)
         waiting = [c for c in self.connections if c.inbound and c.public_key is None]
         if len(waiting) > self._limits.handshakes_max:
-            by_address = Counter(map(_host_of, waiting))
+            by_range = Counter(each.range for each in waiting)
+            waiting = [each for each in waiting if by_range[each.range] == max(by_range.values())]
+            by_address = Counter(each.host for each in waiting)
             busiest = max(by_address.values())
             oldest = min(
-                (c for c in waiting if by_address[_host_of(c)] == busiest and c is not connection),
+                (c for c in waiting if by_address[c.host] == busiest and c is not connection),
                 key=lambda c: c.opened_at,
                 default=connection,
             )
@@ -284,9 +300,9 @@ def _target(maddr: Multiaddr) -> tuple[str, int]:
     return parts[2], int(parts[4])
 
 
-def _host_of(connection: TcpConnection) -> str:
-    remote = connection.get_remote_address()
-    return remote[0] if remote else ""
+def is_range_counted(host: str, limits: NetworkLimits) -> bool:
+    """Tell whether limits of ranges hold for an address."""
+    return limits.range_limits_on_loopback or not is_loopback(host)
 
 
 def _remote_address(stream: trio.SocketStream) -> tuple[str, int] | None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import trio
 
 from p2p.errors import PeerFault, PeerUnreachable
-from p2p.handshake import Hello, Role
-from p2p.host import LinkStream
+from p2p.handshake import Agreed, Hello
+from p2p.host import LinkStream, PeerAddress
 from p2p.outbox import Outbox
 from p2p.parameters import NetworkLimits
 from p2p.requests import Handler, Requests
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _PING = struct.Struct(">QQ")  # a number that the pong repeats, and the height of the one who sends it
 FLOOD_REPORT_S = 1.0
+UNSPECIFIED_HOSTS = ("", "0.0.0.0", "::")
+"""A node that listens on every address does not know which one others see."""
 DELIVERED = frozenset({FrameKind.CONSENSUS, FrameKind.SUBMISSION, FrameKind.ANNOUNCEMENT})
 """Kinds that the node sends and receives; the others are the link's own."""
 
@@ -47,6 +49,12 @@ class LinkCounters:
     throttled_s: float = 0.0
 
 
+def _read_listening(hello: Hello, stream: LinkStream) -> PeerAddress | None:
+    """Return where a peer says that it can be dialed: unspecified hosts mean where it comes from; None for nowhere."""
+    host = hello.listen_host if hello.listen_host not in UNSPECIFIED_HOSTS else stream.remote_host
+    return PeerAddress(hello.public_key, host, hello.listen_port) if host and hello.listen_port else None
+
+
 class Link:
     """A link after HELLO.  `run` serves it until it ends; everything else may be called at any time."""
 
@@ -54,7 +62,7 @@ class Link:
         self,
         stream: LinkStream,
         hello: Hello,
-        role: Role,
+        agreed: Agreed,
         limits: NetworkLimits,
         *,
         reader: FrameReader,
@@ -68,7 +76,10 @@ class Link:
         self.public_key = stream.public_key
         self.dialed = stream.dialed
         self.address = stream.address
-        self.role = role
+        self.remote_host = stream.remote_host
+        self.listening = _read_listening(hello, stream)
+        self.role = agreed.role
+        self.version = agreed.version
         self.height = hello.height
         self.counters = LinkCounters()
         self.rtt_s: float | None = None

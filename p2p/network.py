@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import trio
@@ -12,13 +12,15 @@ import trio
 from ledger.primitives.records import U64_MAX
 from p2p.dialer import is_first_to_dial, is_old_link_kept, keep_dialed
 from p2p.errors import PeerFault, PeerUnreachable
-from p2p.handshake import HELLO_BYTES_MAX, PROTOCOL_VERSION, Hello, Role, decode_hello, encode_hello, verify_hello
+from p2p.handshake import HELLO_BYTES_MAX, Hello, Role, decode_hello, encode_hello, verify_hello
 from p2p.host import Host, LinkStream, PeerAddress, peer_id_of
 from p2p.libp2p_tcp import OpenTcp
 from p2p.links import DELIVERED, Inbound, Link
+from p2p.open_service import OpenService
 from p2p.parameters import NetworkLimits
 from p2p.peers import PeerTable
 from p2p.requests import Handler
+from p2p.versions import VERSION_MIN, Versions
 from p2p.wire import FrameKind, FrameReader, encode_frames
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,10 @@ class PeerEvent:
     up: bool
     role: Role
     height: int
+    version: int = VERSION_MIN
+    dialed: bool = False
+    host: str = ""  # where its connection comes from, or leads to
+    listening: PeerAddress | None = None  # where it says that others can dial it; a claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class PeerReport:
     address: str
     role: Role
     dialed: bool
+    version: int
     height: int
     score: float
     connected_s: float
@@ -76,28 +83,36 @@ class Network:
         height: Callable[[], int] = lambda: 0,
         on_peer: Callable[[PeerEvent], None] = lambda event: None,
         open_tcp: OpenTcp = trio.open_tcp_stream,
+        versions: Versions | None = None,
+        advertised: tuple[str, int] | None = None,
     ) -> None:
         """seed: the node's 32 secret bytes.  listen_port: 0 for any free one.  peers: those to stay connected to.
 
         admit: whether a key may be here in a role; asked for every role right after the security handshake (a key that
         is admitted in none is closed), and for the claimed one at HELLO.  height: our best, told to peers.
         on_peer: called, without waiting, when links come and go.  open_tcp: how to connect, for a SOCKS dialer.
+        versions: what we speak, and from which height on what may not be spoken any more.
+        advertised: host and port where others can dial us, if not where we listen.
         """
         self._limits = limits or NetworkLimits()
+        self._versions = versions or Versions()
         self._chain_id = chain_id
         self.role = role
         """What we say that we are, to whoever connects from now on."""
         self._listen_host = listen_host
+        self._advertised = advertised
+        self._watchers: list[Callable[[PeerEvent], None]] = [on_peer]
         self._wanted_port = listen_port
         self._admit = admit
         self._height = height
-        self._on_peer = on_peer
+        self._services: dict[str, Callable[[LinkStream], Awaitable[None]]] = {}
         self._host = Host(
             seed,
             self._limits,
             refuse=self._why_refused,
             is_known=self._is_configured,
             serve=self._serve_inbound,
+            services=self._services,
             on_fault=self.penalize,
             open_tcp=open_tcp,
         )
@@ -169,6 +184,14 @@ class Network:
         assert kind not in self._handlers, f"requests of kind {kind} have a handler"
         self._handlers[kind] = handler
 
+    def answer_questions(self, protocol: str, answer: Handler) -> None:
+        """Answer programs that are no nodes, one question on a stream of `protocol`; call it before `run`.
+
+        answer: (public key of the peer, question) to the answer's body.  See p2p/open_service.py.
+        """
+        assert protocol not in self._services, f"{protocol} has a service"
+        self._services[protocol] = OpenService(answer, self._limits, self.penalize).serve
+
     def connected(self) -> tuple[bytes, ...]:
         """Return the keys of the peers with a link, in order."""
         return tuple(sorted(self._links))
@@ -199,6 +222,12 @@ class Network:
         for connection in self._host.table.of_peer(public_key):
             connection.abort(why)
 
+    def end_obsolete(self) -> None:
+        """End the links whose version may not be spoken any more at our height; call it when the height has grown."""
+        lowest = self._versions.lowest_at(self._own_height())
+        for link in [each for each in self._links.values() if each.version < lowest]:
+            link.close(f"from this height on peers speak version {lowest} or newer, this one {link.version}")
+
     def is_banned(self, public_key: bytes) -> bool:
         return self._table.is_banned(public_key)
 
@@ -206,6 +235,27 @@ class Network:
         """Return what is known of each connected peer, ordered by key."""
         now = trio.current_time()
         return tuple(self._report(self._links[key], now) for key in sorted(self._links))
+
+    def watch(self, watcher: Callable[[PeerEvent], None]) -> None:
+        """Have `watcher` called, too, when links come and go."""
+        self._watchers.append(watcher)
+
+    async def connect(self, address: PeerAddress) -> None:
+        """Dial a peer once, and serve the link, if one is agreed on, until it ends.
+
+        Raises PeerUnreachable when the holder of the key was not met.
+        """
+        await self._serve(await self._dial(address))
+
+    async def probe(self, address: PeerAddress) -> None:
+        """Find out whether the key's holder listens at an address; opens no link.  Raises PeerUnreachable."""
+        stream = await self._dial(address)
+        stream.abort("it was there")
+
+    async def _dial(self, address: PeerAddress) -> LinkStream:
+        if self._table.is_banned(address.public_key):
+            raise PeerUnreachable("the peer is banned here")
+        return await self._host.dial(address)
 
     # -- serving links -------------------------------------------------------------------------------------------------
 
@@ -222,15 +272,10 @@ class Network:
                 if scope.cancelled_caught:
                     return
 
-        async def dial(address: PeerAddress) -> LinkStream:
-            if self._table.is_banned(address.public_key):
-                raise PeerUnreachable("the peer is banned here")
-            return await self._host.dial(address)
-
         await keep_dialed(
             address,
             wait_turn=wait_turn,
-            dial=dial,
+            dial=self._dial,
             serve=self._serve,
             limits=self._limits,
             task_status=task_status,
@@ -270,14 +315,16 @@ class Network:
             self._remove(link)
 
     async def _open_link(self, stream: LinkStream) -> Link:
+        height = self._own_height()
         own = Hello(
-            protocol_version=PROTOCOL_VERSION,
+            version_min=min(self._versions.lowest_at(height), self._versions.high),
+            version_max=self._versions.high,
             chain_id=self._chain_id,
             public_key=self.public_key,
             role=self.role.value,
-            listen_host=self._listen_host,
-            listen_port=self._host.listen_port,
-            height=self._own_height(),
+            listen_host=self._listen_host if self._advertised is None else self._advertised[0],
+            listen_port=self._host.listen_port if self._advertised is None else self._advertised[1],
+            height=height,
         )
         reader = FrameReader(HELLO_BYTES_MAX)
         first: bytes | None = None
@@ -292,12 +339,19 @@ class Network:
         if first is None:
             raise PeerFault("hello_late", 2, f"expected HELLO within {self._limits.hello_timeout_s} s")
         hello = decode_hello(first)
-        role = verify_hello(hello, chain_id=self._chain_id, channel_key=stream.public_key, admit=self._admit)
+        agreed = verify_hello(
+            hello,
+            chain_id=self._chain_id,
+            channel_key=stream.public_key,
+            admit=self._admit,
+            versions=self._versions,
+            height=height,
+        )
         reader.frame_bytes_max = self._limits.frame_bytes_max
         return Link(
             stream,
             hello,
-            role,
+            agreed,
             self._limits,
             reader=reader,
             deliver=self._deliver,
@@ -336,7 +390,18 @@ class Network:
     def _tell(self, link: Link, *, up: bool) -> None:
         self._links_changed.set()
         self._links_changed = trio.Event()
-        self._on_peer(PeerEvent(link.public_key, up, link.role, link.height))
+        event = PeerEvent(
+            public_key=link.public_key,
+            up=up,
+            role=link.role,
+            height=link.height,
+            version=link.version,
+            dialed=link.dialed,
+            host=link.remote_host,
+            listening=link.listening,
+        )
+        for watcher in self._watchers:
+            watcher(event)
 
     # -- who may connect -----------------------------------------------------------------------------------------------
 
@@ -369,6 +434,7 @@ class Network:
             address=link.address,
             role=link.role,
             dialed=link.dialed,
+            version=link.version,
             height=link.height,
             score=self._table.score(link.public_key),
             connected_s=now - link.since,

@@ -21,9 +21,9 @@ class WatchedChain(Chain):
 
     on_durable: Callable[[Executed], None]
 
-    def commit(self, executed: Executed) -> None:
+    def commit(self, executed: Executed, *, synced: bool = True) -> None:
         try:
-            super().commit(executed)
+            super().commit(executed, synced=synced)
         finally:
             if self.store.get(keyspace.META_HEAD) == encode_head(executed.header.height, executed.hash):
                 self.on_durable(executed)

@@ -82,7 +82,7 @@ def read_post(view: View, post_id: bytes) -> Post | None:
 
 
 def make_post(payload: Payload, tags: tuple[str, ...], space: bytes = PLATFORM) -> PostAddressed:
-    """Return the body of a post with this text, of the newest version: for everybody, or for a community."""
+    """Return the body of a post with this text, of the newest version.  space: the community; for everybody if none."""
     return PostAddressed(assess(payload.text, tags), compute_content_ref(payload), tags, space)
 
 

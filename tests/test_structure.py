@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
+    "atlas_tables": ROOT / "atlas_tables",
     "atlas_verify": ROOT / "atlas_verify",
     "client_api": ROOT / "client-api" / "client_api",
     "consensus": ROOT / "consensus",

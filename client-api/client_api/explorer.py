@@ -10,7 +10,7 @@ from pydantic import Field
 from client_api.context import Context, Reading
 from client_api.endpoint import Endpoint, Json, Model, NoQuery, Reply
 from client_api.errors import BlockUnknown, CursorInvalid, EventUnknown, HistoryMissing, ProofNotReady, StaleHeight
-from client_api.listing import open_listing, read_page
+from client_api.listing import Page, open_listing, read_page
 from client_api.paging import LIMIT_DEFAULT, LIMIT_MAX, hash_filter
 from client_api.shapes import (
     Anchor,
@@ -146,42 +146,50 @@ class EventsAnswer(Model):
 
 async def list_events(context: Context, query: EventsQuery, body: None) -> Json:
     """Newest first; filters are joined by `and`."""
-    author = None if query.author is None else parse_account_id(query.author)
     filter_hash = hash_filter(
         "events", query.type, query.module, query.author, query.outcome, query.from_height, query.to_height
     )
     with open_listing(context, query.cursor, filter_hash, query.at) as (reading, before, after):
-        if query.type is not None:
-            prefix = keyspace.BY_TYPE + query.type.encode() + b"/"
-        elif author is not None:
-            prefix = keyspace.BY_AUTHOR + author
-        else:
-            prefix = keyspace.RECEIPT
-        receipts: dict[int, Receipt] = {}
-
-        def keep(index: int, value: bytes) -> bool:
-            data = value or reading.snapshot.get(keyspace.receipt(index))
-            assert data is not None, f"receipt {index} is missing"
-            receipt = receipts[index] = decode_receipt(data)
-            kept = (
-                (query.type is None or receipt.event_type == query.type)
-                and (query.module is None or query.module in receipt.modules)
-                and (author is None or receipt.author == author)
-                and (query.outcome is None or receipt.outcome == query.outcome)
-                and (query.from_height is None or receipt.height >= query.from_height)
-                and (query.to_height is None or receipt.height <= query.to_height)
-            )
-            if not kept:
-                del receipts[index]
-            return kept
-
-        page = read_page(reading, prefix, filter_hash, query.limit, before, after, keep)
+        receipts, page = list_receipts(reading, query, filter_hash, before, after)
         return {
-            "items": [receipt_to_json(receipts[index]) for index, _ in page.entries],
+            "items": [receipt_to_json(receipt) for receipt in receipts],
             "next": page.next,
             "prev": page.prev,
             "ledger": reading.anchor(),
         }
+
+
+def list_receipts(
+    reading: Reading, query: EventsQuery, filter_hash: bytes, before: int | None, after: int | None
+) -> tuple[list[Receipt], Page]:
+    """Return the receipts of one page, newest first, and the page."""
+    author = None if query.author is None else parse_account_id(query.author)
+    if query.type is not None:
+        prefix = keyspace.BY_TYPE + query.type.encode() + b"/"
+    elif author is not None:
+        prefix = keyspace.BY_AUTHOR + author
+    else:
+        prefix = keyspace.RECEIPT
+    receipts: dict[int, Receipt] = {}
+
+    def keep(index: int, value: bytes) -> bool:
+        data = value or reading.snapshot.get(keyspace.receipt(index))
+        assert data is not None, f"receipt {index} is missing"
+        receipt = receipts[index] = decode_receipt(data)
+        kept = (
+            (query.type is None or receipt.event_type == query.type)
+            and (query.module is None or query.module in receipt.modules)
+            and (author is None or receipt.author == author)
+            and (query.outcome is None or receipt.outcome == query.outcome)
+            and (query.from_height is None or receipt.height >= query.from_height)
+            and (query.to_height is None or receipt.height <= query.to_height)
+        )
+        if not kept:
+            del receipts[index]
+        return kept
+
+    page = read_page(reading, prefix, filter_hash, query.limit, before, after, keep)
+    return [receipts[index] for index, _ in page.entries], page
 
 
 class EventQuery(Model):

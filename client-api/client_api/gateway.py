@@ -1,4 +1,4 @@
-"""The gateway: health, the node's card and status, and the one write path: prepare, sign, submit."""
+"""The gateway: the one write path: prepare, sign, submit."""
 
 import asyncio
 import os
@@ -19,19 +19,16 @@ from client_api.errors import (
     FinalityTimeout,
     IntegrityLost,
     InvalidRequest,
-    NotReady,
 )
 from client_api.event_bodies import body_from_json
 from client_api.finality import TooManyWaiters
-from client_api.services import NodeBusy, NodeReadOnly, NodeStatus, Submitted
+from client_api.services import NodeBusy, NodeReadOnly, Submitted
 from client_api.shapes import (
-    AlertShape,
     Anchor,
     FactShape,
     ReceiptShape,
     VerdictShape,
     account_text,
-    alert_to_json,
     event_text,
     fact_to_json,
     parse_account_id,
@@ -42,11 +39,10 @@ from client_api.shapes import (
 from ledger import keyspace
 from ledger.authoring import EXPIRY_BEATS, Reference, make_event
 from ledger.events import EVENT_BYTES_MAX, Entry, EventType, SignedEvent, compute_event_id
-from ledger.genesis import encode_genesis_file
 from ledger.identity import read_account, read_nonce
 from ledger.judgement import judge_event
 from ledger.payloads import PAYLOAD_BYTES_MAX, SALT_BYTES, TEXT_BYTES_MAX, Payload, encode_payload
-from ledger.primitives.ids import IdKind, compute_account_id, encode_id
+from ledger.primitives.ids import compute_account_id
 from ledger.primitives.signing import Purpose, signed_digest
 from ledger.receipts import SKIPPED, Receipt, decode_receipt
 from ledger.verdict import Verdict
@@ -57,145 +53,6 @@ CONFLICTS = frozenset(("event.nonce_used", "event.nonce_too_far", "event.nonce_w
 BUSY = frozenset(("node.mempool_full",))
 
 Hex = Annotated[str, Field(pattern="^([0-9a-f]{2})*$")]
-
-
-class HealthQuery(Model):
-    probe: Literal["live", "ready"]
-
-
-class Health(Model):
-    status: Literal["ok"]
-    height: int
-    height_age_ms: int
-
-
-async def get_health(context: Context, query: HealthQuery, body: None) -> Json:
-    """live: the process answers.  ready: the height advances, so events that are sent now become final."""
-    status = context.services.status()
-    if query.probe == "ready" and status.alert is not None:
-        raise make_integrity_error(status.alert)
-    if query.probe == "ready" and not is_healthy(status):
-        raise NotReady(why_unhealthy(status), height=status.height, height_age_ms=status.height_age_ms)
-    return {"status": "ok", "height": status.height, "height_age_ms": status.height_age_ms}
-
-
-def is_healthy(status: NodeStatus) -> bool:
-    return status.alert is None and status.halted is None and status.height_age_ms <= status.healthy_age_ms_max
-
-
-def why_unhealthy(status: NodeStatus) -> str:
-    if status.alert is not None:
-        return f"{status.alert.code}: this node serves reads only: {status.alert.why}"
-    if status.halted is not None:
-        return f"this node stopped voting: {status.halted}"
-    return f"the height has stood at {status.height} for {status.height_age_ms} ms; {len(status.peers)} peers connected"
-
-
-class NodeCard(Model):
-    name: str
-    role: str
-    version: str
-    chain_id: str
-    chain: str
-    public_key: str
-    genesis: str
-    beat_ms: int
-    epoch_beats: int
-    validators: list[str]
-    event_types: list[str]
-    limits: dict[str, int]
-    ledger: Anchor
-
-
-async def get_node(context: Context, query: NoQuery, body: None) -> Json:
-    chain, status = context.chain, context.services.status()
-    with context.read() as reading:
-        return {
-            "name": chain.genesis.name,
-            "role": status.role,
-            "version": status.version,
-            "chain_id": chain.chain_id.hex(),
-            "chain": encode_id(IdKind.CHAIN, chain.chain_id),
-            "public_key": status.public_key.hex(),
-            "genesis": encode_genesis_file(chain.genesis).decode(),
-            "beat_ms": chain.genesis.beat_ms,
-            "epoch_beats": chain.genesis.epoch_beats,
-            "validators": [key.hex() for key in chain.genesis.validators],
-            "event_types": [kind.name for kind in chain.registry.all() if not kind.derived],
-            "limits": {
-                "event_bytes_max": EVENT_BYTES_MAX,
-                "text_bytes_max": TEXT_BYTES_MAX,
-                "submit_events_max": SUBMIT_EVENTS_MAX,
-                "expiry_beats_default": EXPIRY_BEATS,
-            },
-            "ledger": reading.anchor(),
-        }
-
-
-class PeerShape(Model):
-    public_key: str
-    address: str
-    role: str
-    height: int
-    rtt_ms: float | None
-    queued_bytes: int
-    score: float
-
-
-class StatusAnswer(Model):
-    name: str
-    role: str
-    version: str
-    public_key: str
-    healthy: bool
-    why_unhealthy: str | None
-    replica: int | None
-    view: int | None
-    primary: int | None
-    in_view_change: bool
-    abstains: bool
-    syncing: bool
-    history_missing: int
-    halted: str | None
-    height: int
-    certified_height: int
-    height_age_ms: int
-    mempool_events: int
-    mempool_bytes: int
-    uptime_ms: int
-    alert: AlertShape | None
-    peers: list[PeerShape]
-    ledger: Anchor
-
-
-async def get_status(context: Context, query: NoQuery, body: None) -> Json:
-    status = context.services.status()
-    names = (
-        "name", "role", "version", "replica", "view", "primary", "in_view_change", "abstains", "syncing",
-        "history_missing", "halted", "height", "certified_height", "height_age_ms", "mempool_events", "mempool_bytes",
-        "uptime_ms",
-    )  # fmt: skip
-    answer: Json = {name: getattr(status, name) for name in names}
-    with context.read() as reading:
-        return answer | {
-            "public_key": status.public_key.hex(),
-            "healthy": is_healthy(status),
-            "why_unhealthy": None if is_healthy(status) else why_unhealthy(status),
-            "alert": None if status.alert is None else alert_to_json(status.alert),
-            "peers": [
-                {
-                    "public_key": peer.public_key.hex(),
-                    "address": peer.address,
-                    "role": peer.role,
-                    "height": peer.height,
-                    "rtt_ms": None if peer.rtt_ms is None else round(peer.rtt_ms, 3),
-                    "queued_bytes": peer.queued_bytes,
-                    "score": round(peer.score, 1),
-                }
-                for peer in status.peers
-            ],
-            "ledger": reading.anchor(),
-        }
 
 
 class PrepareBody(Model):
@@ -475,12 +332,6 @@ async def get_openapi(context: Context, query: NoQuery, body: None) -> Json:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/health/{probe}", "getHealth", "Is the process alive, and does the height advance?", "infra",
-             Health, get_health, query=HealthQuery, errors=(NotReady, IntegrityLost)),
-    Endpoint("GET", "/node", "getNode", "The node's card: chain, genesis, event types and limits.", "gateway",
-             NodeCard, get_node, query=NoQuery),
-    Endpoint("GET", "/node/status", "getNodeStatus", "Height, view, waiting events and peers.", "infra",
-             StatusAnswer, get_status, query=NoQuery),
     Endpoint("POST", "/events/prepare", "prepareEvent",
              "The canonical bytes to sign, as readable text, with what the guards would say.", "gateway",
              Prepared, prepare_event, query=NoQuery, body=PrepareBody,

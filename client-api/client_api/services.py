@@ -3,10 +3,11 @@
 Everything here is called from the API's thread.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ledger.archive.catalogue import SegmentEntry
 from ledger.archive.collection import Archive
 from ledger.chain import Chain
 from ledger.events import SignedEvent
@@ -55,6 +56,7 @@ class PeerStatus:
     rtt_ms: float | None
     queued_bytes: int
     score: float
+    protocol_version: int = 1  # what the link speaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,13 @@ class NodeStatus:
     peers: tuple[PeerStatus, ...]
     alert: Alert | None = None
     history_missing: int = 0  # blocks of which only the headers are here yet
+    sync_target: int = 0  # a height that some peer claims, until it is here, or nobody could prove it
+    proven_height: int = 0  # what certificates prove of it
     abstains: bool = False  # from voting, since it may have forgotten a vote that it cast
+    protocol_min: int = 1  # of the versions that this node speaks with peers at its height
+    protocol_max: int = 1
+    addresses_known: int = 0  # in the book of addresses
+    addresses_verified: int = 0
 
 
 class Lost(Protocol):
@@ -95,6 +103,10 @@ class NodeServices(Protocol):
 
     def open_archive(self) -> Archive | None:
         """Return the archive of this node's cold epochs, or None; blocks, so call it in a thread."""
+        ...
+
+    def list_catalogues(self) -> Mapping[bytes, Sequence[SegmentEntry]]:
+        """Return which segments connected peers say that they have, by the peer's key."""
         ...
 
     takes_events: bool
@@ -119,6 +131,10 @@ class NodeServices(Protocol):
 
     def status(self) -> NodeStatus:
         """Return the node's state of a moment ago."""
+        ...
+
+    def sign_bundle(self, message: bytes, /) -> bytes:
+        """Return the signature of this node's key over a bundle of this chain; from any thread."""
         ...
 
     def subscribe(self, on_block: Callable[[Executed], None], on_lost: Lost) -> None:

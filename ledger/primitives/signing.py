@@ -44,6 +44,7 @@ class Purpose(StrEnum):
     NODE_REGISTRATION = "node-registration"
     NODE_CHALLENGE = "node-challenge"
     NODE_READY = "node-ready"
+    BUNDLE = "bundle"
 
 
 class SignatureInvalid(ValueError):

@@ -23,7 +23,7 @@ from ledger.pruning import prune
 from ledger.service import Validators
 from ledger.store import Store
 from node.archive_store import ArchiveStore
-from node.archive_writer import EPOCHS_MAX, Range, Source, Written, write_archive
+from node.archive_writer import EPOCHS_MAX, ArchiveDiffers, Source, Written, find_prunable, write_archive
 from node.certificates import make_certificate_verifier
 from node.cli.home import UsageError
 from node.cli.output import Output, outcome, plain
@@ -121,7 +121,10 @@ def run_prune(given: argparse.Namespace, output: Output) -> int:
     opened = Store(ledger)
     try:
         with opened.snapshot() as snapshot:
-            height = _find_prunable(Source(str(ledger), snapshot), archive, given.keep_epochs)
+            try:
+                height = find_prunable(Source(str(ledger), snapshot), archive, given.keep_epochs)
+            except ArchiveDiffers as error:
+                raise UsageError(str(error)) from error
         before = _count_bytes(ledger)
         dropped = prune(opened, height) if height else 0
         if dropped:
@@ -137,28 +140,6 @@ def run_prune(given: argparse.Namespace, output: Output) -> int:
             output.line(f"[dim]{before} bytes before, {found['bytes_after']} now; headers and state stay,[/dim]")
             output.line("[dim]and the node takes old events and their proofs from the archive[/dim]")
     return 0
-
-
-def _find_prunable(source: Source, archive: Archive, keep_epochs: int) -> int:
-    """Return the height up to which the archive has everything, leaving the newest epochs; 0 when there is none.
-
-    Raises BlocksMissing, SegmentDamaged, and UsageError for an archive of another chain.
-    """
-    epoch = source.decode_header(source.height).epoch
-    height = 0
-    for segment in archive.segments:
-        summary = segment.summary
-        if summary.last_height > source.height:
-            break
-        if compute_header_hash(source.read_header(summary.last_height)) != summary.header_hash:
-            raise UsageError(f"{archive.where}: {segment.name} is of another chain than the node's folder")
-        if summary.last_epoch > epoch - keep_epochs:
-            break
-        segment.verify_bytes()
-        height = summary.last_height
-    if height > source.history.pruned_to:
-        source.verify_complete(Range(source.history.pruned_to + 1, height, 0, 0))
-    return height
 
 
 def _count_bytes(folder: Path) -> int:

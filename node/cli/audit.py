@@ -13,6 +13,7 @@ from client_api.services import NodeStatus
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ledger.genesis import decode_genesis_file
+from node.checkpoint import parse_checkpoint
 from node.cli.home import UsageError, write_client_file
 from node.cli.operate import find_cause
 from node.cli.output import Output
@@ -57,6 +58,9 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     join.add_argument("address", nargs="+", help="<public key hex>@host:port of any node, or a node.toml with peers")
     join.add_argument("--folder", type=Path, default=Path("audit"), help="where the auditor keeps the chain")
     join.add_argument("--snapshot", action="store_true", help="begin from the newest certified state; history follows")
+    join.add_argument(
+        "--checkpoint", default="", metavar="HEIGHT:BLOCK", help="refuse a chain with another block there, like 9:blk1…"
+    )
     join.add_argument("--api-port", type=int, default=8090, help="of its own read API; 0 takes any free port")
     join.add_argument("--p2p-port", type=int, default=4090)
     join.add_argument("--once", action="store_true", help="end when it has caught up")
@@ -68,6 +72,7 @@ def run_join(given: argparse.Namespace, output: Output) -> int:
         raise UsageError(f"{given.genesis}: no such genesis file")
     genesis = given.genesis.read_bytes()
     decode_genesis_file(genesis)
+    parse_checkpoint(given.checkpoint)
     path = _prepare(given, genesis)
     config = load_config(path)
     configure_logs("error", "text")
@@ -93,7 +98,9 @@ def _prepare(given: argparse.Namespace, genesis: bytes) -> Path:
         node=NodeSection(name="auditor", role=AUDITOR),
         p2p=P2pSection(port=given.p2p_port, peers=tuple(_list_peers(given.address))),
         api=ApiSection(port=given.api_port),
-        sync=SyncSection(start="snapshot" if given.snapshot else "replay", snapshot_events_min=1),
+        sync=SyncSection(
+            start="snapshot" if given.snapshot else "replay", snapshot_events_min=1, checkpoint=given.checkpoint
+        ),
     )
     path.write_text(render_config(config), encoding="utf-8")
     return path
@@ -171,23 +178,23 @@ class _Watch:
             TextColumn("[cyan]{task.description}[/cyan]"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"),
             TextColumn("[green]{task.fields[rate]}[/green]"), TimeElapsedColumn(), TimeRemainingColumn(),
         )  # fmt: skip
-        began_ms, goal = monotonic_ms(), 0
+        began_ms = monotonic_ms()
         with Progress(*columns, console=self._output.errors, disable=self._output.as_json, transient=True) as bar:
             task = bar.add_task("connecting", total=None, rate="")
             while not stop.is_set():
                 status = self._last = running.status()
                 here = self._look(running)
-                target = max((peer.height for peer in status.peers), default=0)
                 if not status.peers and self._caught_up is None and monotonic_ms() - began_ms > CONNECT_S * 1000:
                     self._is_alone = True
                     return
-                goal = goal or target
-                if goal and status.height >= goal and self._caught_up is None:
+                # What a peer claims is no goal: it may be a lie.  The node asks everybody, and then knows.
+                is_done = 0 < status.sync_target <= status.height and not status.syncing
+                if is_done and self._caught_up is None:
                     self._caught_up = here
                 if self._caught_up is not None and self._once and not status.history_missing:
                     return
                 bar.update(
-                    task, completed=status.height, total=max(target, status.height) or None,
+                    task, completed=status.height, total=max(status.proven_height, status.height) or None,
                     description=self._describe(status), rate=self._rate(here),
                 )  # fmt: skip
                 with trio.move_on_after(POLL_S):

@@ -18,7 +18,20 @@ from node.archive_store import ArchiveUnreachable
 from node.archive_writer import ArchiveDiffers, BlocksMissing
 from node.backup import BackupFailed
 from node.block_fetch import ReplayDiffers
-from node.cli import archive, audit, backup, communities, explain, governance, nodes, operate, people, policy, verify
+from node.cli import (
+    archive,
+    audit,
+    backup,
+    communities,
+    explain,
+    export,
+    governance,
+    nodes,
+    operate,
+    people,
+    policy,
+    verify,
+)
 from node.cli.audit import NobodyThere
 from node.cli.home import UsageError
 from node.cli.operate import NodeStopped
@@ -36,6 +49,7 @@ start here:
   atlas post "Hello" --as ada      sign and publish, and wait until it is final
   atlas proof evt1… -o hello.proof write a proof that anyone can check offline
   atlas verify hello.proof         check it against the genesis validators
+  atlas export wallet ada          all changes of a wallet, signed, as JSON and CSV; `atlas verify` checks both
   atlas audit join genesis.json …  verify all that a network ever did, as a read-only peer
   atlas archive --help             keep cold epochs outside the node, and check them
 
@@ -73,6 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     nodes.add_commands(commands, shared)
     people.add_commands(commands, shared)
     verify.add_commands(commands, shared)
+    export.add_commands(commands, shared)
     archive.add_commands(commands, shared)
     audit.add_commands(commands, shared)
     policy.add_commands(commands, shared)

@@ -8,19 +8,13 @@ from urllib.parse import quote
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from ledger.certified import decode_kind
-from ledger.genesis import Genesis, compute_chain_id, decode_genesis_file
-from ledger.primitives.fixed_point import format_decimal_short
-from ledger.primitives.ids import IdKind, encode_id
-from ledger.proofs import Proven, verify_event_proof
-from ledger.service import Validators
-from ledger.state_proofs import KIND, ProvenState, find_balance, verify_state_proof
+from ledger.genesis import Genesis, decode_genesis_file
 from ledger.store import Store
 from ledger.tokens import FLX, TOKENS
 from node.api_client import ApiClient
-from node.certificates import make_certificate_verifier
 from node.cli.home import UsageError, find_home
-from node.cli.output import Output, outcome
+from node.cli.output import Output
+from node.cli.proof_files import verify_file
 from node.config import load_config
 from node.modules import make_registry
 from node.replay import replay_chain
@@ -40,9 +34,10 @@ def add_commands(commands: Any, shared: argparse.ArgumentParser) -> None:
     proof.add_argument("--token", choices=TOKENS, default=FLX, help="of --balance (default: FLX)")
     proof.add_argument("-o", "--output", type=Path, help="the file to write (default: EVENT.proof or state.proof)")
     proof.set_defaults(run=run_proof)
-    text = "Check a proof file, or replay a stopped node's whole chain from genesis."
+    text = "Check a proof, an export or an archive segment offline, or replay a stopped node's chain from genesis."
     verify = commands.add_parser("verify", help=text, description=text, parents=[home])
-    verify.add_argument("what", type=Path, help="a proof file, or a node's folder (the one with node.toml or its data)")
+    verify.add_argument("what", type=Path, help="a file, or a node's folder (the one with node.toml or its data)")
+    verify.add_argument("--csv", type=Path, help="the CSV twin of an export: does it say the same?")
     verify.add_argument("--genesis", type=Path, help="the genesis to trust (default: the home's, or the node's own)")
     verify.set_defaults(run=run_verify)
 
@@ -64,62 +59,10 @@ def run_proof(given: argparse.Namespace, output: Output) -> int:
 def run_verify(given: argparse.Namespace, output: Output) -> int:
     what: Path = given.what
     if not what.exists():
-        raise UsageError(f"{what}: no such file or folder")
-    return _verify_chain(given, output) if what.is_dir() else _verify_proof(given, output)
-
-
-def _verify_proof(given: argparse.Namespace, output: Output) -> int:
-    genesis = read_genesis(given, None)
-    data: bytes = given.what.read_bytes()
-    verify_certificate = make_certificate_verifier(compute_chain_id(genesis))
-    if decode_kind(data) == KIND:
-        return _show_state(verify_state_proof(data, genesis, verify_certificate), output)
-    return _show_event(verify_event_proof(data, genesis, verify_certificate), output)
-
-
-def _show_event(proven: Proven, output: Output) -> int:
-    receipt = proven.receipt
-    event_id = encode_id(IdKind.EVENT, proven.event_id)
-    found = {
-        "valid": True,
-        "event_id": event_id,
-        "event_type": receipt.event_type,
-        "outcome": receipt.outcome,
-        "explanation": receipt.explanation,
-        "height": receipt.height,
-        "certified_height": proven.header.height,
-    }
-    if not output.document(found):
-        output.line(f"[bold green]valid[/bold green] {event_id}")
-        output.line(
-            f"{receipt.event_type} at height {receipt.height}: {outcome(receipt.outcome)}. {receipt.explanation}"
-        )
-        output.line(_tell_certified(proven.header.height, proven.validators))
-    return 0
-
-
-def _show_state(proven: ProvenState, output: Output) -> int:
-    value = None if proven.value is None else proven.value.hex()
-    balance = find_balance(proven.key, proven.value)
-    found: dict[str, Any] = {
-        "valid": True,
-        "kind": KIND,
-        "key": proven.key.hex(),
-        "value": value,
-        "state_height": proven.header.state_height,
-        "certified_height": proven.header.height,
-    }
-    if balance is not None:
-        account = encode_id(IdKind.ACCOUNT, balance.account)
-        found |= {"account": account, "token": balance.token, "balance": format_decimal_short(balance.atoms)}
-    if not output.document(found):
-        output.line(f"[bold green]valid[/bold green] after height {proven.header.state_height}")
-        if balance is not None:
-            output.line(f"{found['account']} held {found['balance']} {balance.token}")
-        else:
-            output.line(f"state key {found['key']}: " + (value if value is not None else "no value"))
-        output.line(_tell_certified(proven.header.height, proven.validators))
-    return 0
+        raise UsageError(f"{what}: no such file or folder; check its name")
+    if what.is_dir():
+        return _verify_chain(given, output)
+    return verify_file(what, given.csv, read_genesis(given, None), output)
 
 
 def _verify_chain(given: argparse.Namespace, output: Output) -> int:
@@ -164,13 +107,6 @@ def _find_own_genesis(folder: Path) -> Path | None:
     """Return the genesis that a node's folder names, if it has a configuration."""
     path = folder / "node.toml"
     return load_config(path).genesis_file if path.exists() else None
-
-
-def _tell_certified(height: int, validators: Validators) -> str:
-    name = f"validator set of era {validators.era}, which follows from the genesis'"
-    if validators.era == 0:
-        name = "genesis validators"
-    return f"[dim]certified at height {height} by a quorum of the {name}[/dim]"
 
 
 def read_genesis(given: argparse.Namespace, near: Path | None) -> Genesis:

@@ -21,7 +21,7 @@ from tests.client_api.api import Api
 from tests.ledger.changing_sets import EPOCH_BEATS
 from tests.ledger.world import id_of
 
-GONE = (keyspace.EVENT, keyspace.RECEIPT, keyspace.PAYLOAD, keyspace.INDEX)
+GONE = (keyspace.EVENT, keyspace.RECEIPT, keyspace.PAYLOAD, keyspace.INDEX, keyspace.MOVES)
 
 
 @pytest.fixture

@@ -16,10 +16,12 @@ from client_api.routes import ENDPOINTS
 from client_api.server import ApiServer
 from client_api.services import Alert, Lost, NodeBusy, NodeStatus, PeerStatus, Submitted
 
+from ledger.archive.catalogue import SegmentEntry
 from ledger.archive.collection import Archive
 from ledger.block import Batch
 from ledger.chain import Chain
 from ledger.events import CheckedEvent, EventRefused, SignedEvent, check_event
+from ledger.primitives.signing import Purpose, SigningKey
 from ledger.receipts import Receipt
 from ledger.transition import Executed
 from ledger.verdict import Verdict
@@ -29,6 +31,9 @@ from tests.ledger.world import REGISTRY, World
 BY_OPERATION = {endpoint.operation: endpoint for endpoint in ENDPOINTS}
 CONTRACT = make_openapi(ENDPOINTS)
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "remedy"}
+
+
+NODE_KEY = SigningKey(bytes([90]) * 32)
 
 
 class FakeNode:
@@ -42,6 +47,7 @@ class FakeNode:
         self.halted: str | None = None
         self.alerted: Alert | None = None
         self.archive: Archive | None = None
+        self.catalogues: dict[bytes, tuple[SegmentEntry, ...]] = {}
         self.certified_height = 0
         self.on_submit: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
@@ -61,6 +67,9 @@ class FakeNode:
 
     takes_events = True
 
+    def list_catalogues(self) -> dict[bytes, tuple[SegmentEntry, ...]]:
+        return self.catalogues
+
     def open_archive(self) -> Archive | None:
         return self.archive
 
@@ -79,6 +88,9 @@ class FakeNode:
             return Submitted(True, answer.event_id, None)
         return Submitted(False, answer.event_id, answer.verdict)
 
+    def sign_bundle(self, message: bytes) -> bytes:
+        return NODE_KEY.sign(self._chain.chain_id, Purpose.BUNDLE, message)
+
     def is_waiting(self, event_id: bytes) -> bool:
         return event_id in self.mempool
 
@@ -89,7 +101,7 @@ class FakeNode:
             name="fake",
             role="validator",
             version="0.1.0",
-            public_key=bytes(32),
+            public_key=NODE_KEY.public,
             replica=0,
             view=0,
             primary=0,

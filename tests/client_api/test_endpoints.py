@@ -502,7 +502,15 @@ def test_a_pinned_read_gives_the_same_bytes_for_ever(api: Api) -> None:
     assert api.try_call("getFeed", at=1).body == before
 
 
-BESIDE = ("test_communities.py", "test_endpoints.py", "test_rules.py", "test_state_facts.py", "test_validator_set.py")
+BESIDE = (
+    "test_communities.py",
+    "test_endpoints.py",
+    "test_rules.py",
+    "test_state_facts.py",
+    "test_validator_set.py",
+    "test_wallets.py",
+    "../archive/test_catalogue.py",
+)
 
 
 def test_every_operation_is_called_here_or_beside() -> None:

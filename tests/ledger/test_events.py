@@ -51,6 +51,10 @@ def post(world: World, text: str = "Hello.") -> SignedEvent:
     return world.sign(world.ada, PostPublished, text=text, tags=())
 
 
+def make_first_version(payload: Payload, tags: tuple[str, ...]) -> PostPublished:
+    return PostPublished(assess(payload.text, tags), compute_content_ref(payload), tags)
+
+
 def test_a_good_event_is_decoded(world: World) -> None:
     signed = post(world)
 
@@ -59,7 +63,7 @@ def test_a_good_event_is_decoded(world: World) -> None:
     assert checked.event_id == compute_event_id(signed.event)
     assert checked.kind is KINDS[PostPublished]
     assert checked.payload is not None
-    assert checked.body == make_first_post(checked.payload, ())
+    assert checked.body == make_first_version(checked.payload, ())
 
 
 def test_a_signed_event_travels_unchanged(world: World) -> None:
@@ -193,11 +197,6 @@ def test_every_example_is_a_body_of_its_type(kind: Any) -> None:
     assert all(type(fact) in (int, str, bool) for fact in kind.inputs(kind.example).values())
 
 
-def make_first_post(payload: Payload, tags: tuple[str, ...]) -> PostPublished:
-    """Return the body of a post of version 1, which stays what it was."""
-    return PostPublished(assess(payload.text, tags), compute_content_ref(payload), tags)
-
-
 def test_a_new_post_is_of_the_newest_version() -> None:
     body = make_post(Payload(bytes(16), "Hello."), ("music",))
 
@@ -218,7 +217,7 @@ def test_the_bytes_of_an_event_never_change(vector: Any) -> None:
     body = (
         TokensTransferred(int(vector["body"]["atoms"]), bytes.fromhex(vector["body"]["to"]), vector["body"]["token"])
         if payload is None
-        else make_first_post(payload, tuple(vector["body"]["tags"]))
+        else make_first_version(payload, tuple(vector["body"]["tags"]))
     )
 
     event = make_event(

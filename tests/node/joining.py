@@ -12,6 +12,7 @@ from ledger.events import SignedEvent
 from ledger.primitives.signing import SigningKey
 from node.block_fetch import SourceFault, answer_range
 from node.block_sync import BlockSync
+from node.checkpoint import Checkpoint
 from node.event_cache import EventCache
 from node.executor import Executor
 from node.history_fill import HISTORY_REQUEST, HistoryFill, answer_history
@@ -77,7 +78,16 @@ def honest(source: ChangingWorld) -> Answer:
 class Joining:
     """A node that syncs from the sources given, in that order, and may take any snapshot that skips something."""
 
-    def __init__(self, world: ChangingWorld, sources: dict[bytes, Answer], *, events_min: int = 1) -> None:
+    def __init__(
+        self,
+        world: ChangingWorld,
+        sources: dict[bytes, Answer],
+        *,
+        events_min: int = 1,
+        audits: bool = False,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        """audits: it executes everything from genesis and checks every signature, headers first, and no snapshots."""
         self.world = world
         self.chain = world.chain
         self.asked: list[tuple[bytes, str]] = []
@@ -102,6 +112,7 @@ class Joining:
             pause=self._pause,
             exclude=self._tree.exclude,
             events_min=events_min,
+            checkpoint=checkpoint,
         )
         self.sync = BlockSync(
             self.chain,
@@ -111,9 +122,11 @@ class Joining:
             peers=lambda: list(sources),
             blame=self._blame,
             installed=lambda height, certificate: None,
-            trusts_quorum=True,
-            snapshots=self.snapshots,
+            trusts_quorum=not audits,
+            snapshots=None if audits else self.snapshots,
             caught_up=self.history.resume,
+            headers=self.snapshots.headers if audits else None,
+            checkpoint=checkpoint,
         )
 
     async def _pause(self) -> None:

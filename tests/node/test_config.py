@@ -36,7 +36,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     config = Config(
         folder=tmp_path,
         node=NodeSection(name='a "quoted" \\ näme\n\t\x7f', role="validator"),
-        p2p=P2pSection(port=5, peers=(f"{KEY}@[::1]:4001", f"{KEY}@node.example:1")),
+        p2p=P2pSection(
+            port=5,
+            peers=(f"{KEY}@[::1]:4001", f"{KEY}@node.example:1"),
+            bootstrap=(f"{KEY}@seed.example:4001",),
+            outbound=3,
+            advertise="node.example:4001",
+            upgrades=("100:2", "200:3"),
+        ),
         api=ApiSection(enabled=False, port=0),
     )
 
@@ -63,6 +70,12 @@ FAULTS = [
     (f"[p2p]\npeers = ['{KEY}@host:0']", "p2p.peers: expected"),
     (f"[p2p]\npeers = ['{KEY}@host:65536']", "p2p.peers: expected"),
     (f"[p2p]\npeers = ['{KEY[2:]}@host:1']", "p2p.peers: expected"),
+    ("[p2p]\nbootstrap = ['x']", "p2p.bootstrap: expected '<64 hex digits>@host:port', got 'x'"),
+    ("[p2p]\noutbound = 65", "p2p.outbound: expected 0 to 64, got 65"),
+    ("[p2p]\nadvertise = 'host'", "p2p.advertise: expected 'host:port' or nothing, got 'host'"),
+    ("[p2p]\nadvertise = 'host:0'", "p2p.advertise: expected 'host:port'"),
+    ("[p2p]\nupgrades = ['5']", "p2p.upgrades: expected 'HEIGHT:VERSION' in digits, got '5'"),
+    ("[p2p]\nupgrades = ['-5:2']", "p2p.upgrades: expected"),
     ("[api]\nenabled = 1", "api.enabled: expected a bool, got 1"),
     ("[api]\nport = -1", "api.port: expected 0 to 65535, got -1"),
     ("[consensus]\nbatch_wait_ms = -1", "consensus.batch_wait_ms: expected 0 to 1000, got -1"),

@@ -6,6 +6,7 @@
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
@@ -17,12 +18,13 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.secure_session import SecureSession
 from libp2p.security.security_multistream import SecurityMultistream
 
-from p2p.handshake import PROTOCOL_VERSION, Hello, Role, encode_hello
+from p2p.handshake import Hello, Role, encode_hello
 from p2p.host import PeerAddress
 from p2p.libp2p_defences import ED25519_ID_PREFIX
 from p2p.libp2p_tcp import ConnectionTable, TcpConnection
 from p2p.network import Network
 from p2p.parameters import NetworkLimits
+from p2p.versions import VERSION_MAX, VERSION_MIN
 from p2p.wire import FrameKind, FrameReader, encode_frames
 
 CHAIN = b"test chain"
@@ -41,6 +43,18 @@ PATIENCE_S = 8.0
 """How long a test waits for what must happen."""
 DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
+CREDIT_FIRST = 250_000
+"""What a stream may send before any is granted, less what choosing the protocol took."""
+
+
+class Target(Protocol):
+    """Who is attacked: a network of this process, or a node in another one."""
+
+    @property
+    def public_key(self) -> bytes: ...
+
+    @property
+    def listen_port(self) -> int: ...
 
 
 def seed(number: int) -> bytes:
@@ -112,10 +126,17 @@ async def drain(network: Network) -> None:
         pass
 
 
-def hello(number: int, chain_id: bytes = CHAIN, public_key: bytes | None = None) -> bytes:
+def hello(
+    number: int,
+    chain_id: bytes = CHAIN,
+    public_key: bytes | None = None,
+    version_min: int = VERSION_MIN,
+    version_max: int = VERSION_MAX,
+) -> bytes:
     return encode_hello(
         Hello(
-            protocol_version=PROTOCOL_VERSION,
+            version_min=version_min,
+            version_max=version_max,
             chain_id=chain_id,
             public_key=public_key or key_of(number),
             role=Role.OBSERVER.value,
@@ -139,6 +160,8 @@ class Rogue:
         self.secured = secured
         self.tcp = tcp
         self.frames = FrameReader(2**31)
+        self._credit: dict[int, int] = {}
+        self._granted = trio.Event()
 
     async def write_yamux(self, kind: int, flags: int, stream_id: int, length: int, payload: bytes = b"") -> None:
         await self.secured.write(struct.pack("!BBHII", 0, kind, flags, stream_id, length) + payload)
@@ -157,6 +180,60 @@ class Rogue:
     async def send_frames(self, *frames: bytes, stream_id: int = 1) -> None:
         await self.write_stream(encode_frames(frames), stream_id)
 
+    async def open_protocol(self, protocol: str, stream_id: int = 1) -> None:
+        """Open a stream and ask for a protocol, without waiting for the answers."""
+        await self.write_yamux(WINDOW_UPDATE, SYN, stream_id, 0)
+        await self.write_stream(multistream_line("/multistream/1.0.0"), stream_id)
+        await self.write_stream(multistream_line(protocol), stream_id)
+
+    async def read_streams(self, count: int) -> dict[int, bytes]:
+        """Return what came on each stream, once `count` of them have ended; a reset one ends with b"reset"."""
+        received: dict[int, bytes] = {}
+        pending, ended = b"", 0
+        with trio.fail_after(PATIENCE_S):
+            while ended < count:
+                while len(pending) < 12:
+                    pending += await self.secured.read()
+                _, kind, flags, stream_id, length = struct.unpack_from("!BBHII", pending)
+                pending = pending[12:]
+                if kind == DATA:
+                    while len(pending) < length:
+                        pending += await self.secured.read()
+                    received[stream_id] = received.get(stream_id, b"") + pending[:length]
+                    pending = pending[length:]
+                if kind in (DATA, WINDOW_UPDATE) and flags & (FIN | RST):
+                    ended += 1
+                    if flags & RST:
+                        received[stream_id] = received.get(stream_id, b"") + b"reset"
+        return received
+
+    async def take_forever(self) -> None:
+        """Take what comes and note the credit that the node grants, but grant none: `pour` needs this beside it."""
+        pending = b""
+        while True:
+            pending += await self.secured.read()
+            while len(pending) >= 12:
+                _, kind, _, stream_id, length = struct.unpack_from("!BBHII", pending)
+                end = 12 + (length if kind == DATA else 0)
+                if len(pending) < end:
+                    break
+                pending = pending[end:]
+                if kind == WINDOW_UPDATE:
+                    self._credit[stream_id] = self._credit.get(stream_id, 0) + length
+                    self._granted.set()
+
+    async def pour(self, data: bytes, stream_id: int) -> None:
+        """Write to a stream within the credit that it has, waiting for more where it must."""
+        self._credit.setdefault(stream_id, 0)
+        while data:
+            while self._credit[stream_id] + CREDIT_FIRST <= 0:
+                self._granted = trio.Event()
+                await self._granted.wait()
+            part = data[: min(60_000, self._credit[stream_id] + CREDIT_FIRST)]
+            self._credit[stream_id] -= len(part)
+            await self.write_yamux(DATA, 0, stream_id, len(part), part)
+            data = data[len(part) :]
+
     async def wait_closed(self) -> None:
         """Read, and ignore what comes, until the other side closes."""
         with trio.fail_after(PATIENCE_S):
@@ -168,16 +245,16 @@ class Rogue:
 
 
 @asynccontextmanager
-async def tcp_to(target: Network) -> AsyncIterator[trio.SocketStream]:
-    stream = await trio.open_tcp_stream("127.0.0.1", target.listen_port)
+async def tcp_to(target: Target, local_address: str = "127.0.0.1") -> AsyncIterator[trio.SocketStream]:
+    stream = await trio.open_tcp_stream("127.0.0.1", target.listen_port, local_address=local_address)
     async with stream:
         yield stream
 
 
 @asynccontextmanager
-async def rogue(target: Network, number: int) -> AsyncIterator[Rogue]:
+async def rogue(target: Target, number: int, local_address: str = "127.0.0.1") -> AsyncIterator[Rogue]:
     """A rogue connected to `target`, with the key of `number`, up to and with the choice of yamux."""
-    async with tcp_to(target) as stream:
+    async with tcp_to(target, local_address) as stream:
         tcp = TcpConnection(stream, ConnectionTable(LIMITS), inbound=False)
         key_pair = create_new_key_pair(seed(number))
         noise = NoiseTransport(key_pair, noise_privkey=create_noise_key_pair().private_key)

@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 
 from p2p.dialer import is_first_to_dial, is_old_link_kept
 from p2p.errors import PeerFault
-from p2p.handshake import PROTOCOL_VERSION, Hello, Role, decode_hello, encode_hello, verify_hello
+from p2p.handshake import Hello, Role, decode_hello, encode_hello, verify_hello
 from p2p.host import peer_id_of, public_key_of
 from p2p.outbox import Outbox
 from p2p.parameters import NetworkLimits
 from p2p.peers import PeerTable
 from p2p.token_bucket import TokenBucket
+from p2p.versions import VERSION_MAX, VERSION_MIN, Versions
 from p2p.wire import FrameKind, FrameReader
 
 KEY = bytes(range(32))
 CHAIN = b"chain"
-HELLO = Hello(PROTOCOL_VERSION, CHAIN, KEY, "observer", "127.0.0.1", 4_001, 12)
+HELLO = Hello(VERSION_MIN, VERSION_MAX, CHAIN, KEY, "observer", "127.0.0.1", 4_001, 12)
 
 
 class Clock:
@@ -30,7 +31,11 @@ class Clock:
 
 
 def verify(hello: Hello, *, admitted: bool = True) -> Role:
-    return verify_hello(hello, chain_id=CHAIN, channel_key=KEY, admit=lambda key, role: admitted)
+    agreed = verify_hello(
+        hello, chain_id=CHAIN, channel_key=KEY, admit=lambda key, role: admitted, versions=Versions(), height=1
+    )
+    assert agreed.version == VERSION_MAX
+    return agreed.role
 
 
 def test_hello_survives_the_wire() -> None:
@@ -46,7 +51,7 @@ def test_an_honest_hello_gives_the_role() -> None:
     [
         (replace(HELLO, chain_id=b"other"), "wrong_chain"),
         (replace(HELLO, public_key=bytes(32)), "wrong_key"),
-        (replace(HELLO, protocol_version=2), "wrong_protocol_version"),
+        (replace(HELLO, version_min=VERSION_MAX + 1, version_max=VERSION_MAX + 1), "wrong_protocol_version"),
         (replace(HELLO, role="king"), "unknown_role"),
     ],
 )

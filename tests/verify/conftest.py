@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.ledger.changing_sets import ChangingWorld
+from tests.verify.bundle_files import Bundles, make_bundles
 from tests.verify.chains import SETS, BothVerifiers, make_world, post, prove
 
 
@@ -36,3 +37,10 @@ def proofs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proofs]:
         world,
     )
     world.close()
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundles]:
+    made = make_bundles(tmp_path_factory.mktemp("bundles") / "ledger")
+    yield made
+    made.world.close()

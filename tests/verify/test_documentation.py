@@ -8,15 +8,21 @@ from typing import Any
 
 import pytest
 
+from atlas_tables import tables
 from atlas_verify import canonical, documents, hashes
-from atlas_verify.chain import CERTIFICATE, GENESIS, HEADER, VOTE, read_genesis
+from atlas_verify.chain import CERTIFICATE, CERTIFIED, GENESIS, HEADER, VOTE, read_genesis
 from consensus.messages import Certificate, Vote
 from consensus.parameters import Parameters
 from ledger.block import Header
+from ledger.bundle_tables import EVENT_COLUMNS, FILTERS
+from ledger.bundles import CELL_CHARACTERS_MAX, COLUMNS_MAX, EVENTS_MAX, QUERY_MAX, ROWS_MAX, STATES_MAX
 from ledger.events import Event
 from ledger.genesis import Genesis, decode_genesis_file
 from ledger.primitives import encoding
+from ledger.ranking import COLUMNS as RANKING_COLUMNS
 from ledger.receipts import Receipt
+from ledger.wallet import CARRIED, KINDS
+from ledger.wallet_table import WALLET_COLUMNS
 from tests.verify.chains import BothVerifiers
 from tests.verify.worked_example import VECTOR, compute_steps, make_example
 
@@ -131,12 +137,17 @@ def test_both_verifiers_know_the_same_members(record: Any, fields: dict[str, can
 
 
 @pytest.mark.parametrize(
-    ("title", "fields"), [("Event proofs", documents.EVENT_PROOF), ("State proofs", documents.STATE_PROOF)]
+    ("title", "fields"),
+    [
+        ("Event proofs", documents.EVENT_PROOF),
+        ("State proofs", documents.STATE_PROOF),
+        ("Bundles", documents.BUNDLE),
+    ],
 )
 def test_the_page_names_the_members_of_a_file(title: str, fields: dict[str, canonical.Field]) -> None:
     beside = set(re.findall(r"`(\w+)` \(", get_section(title).partition("Members beside the three:")[2][:60]))
 
-    assert list_members(title) | beside | set(documents.CERTIFIED) == set(fields)
+    assert list_members(title) | beside | set(CERTIFIED) == set(fields)
 
 
 def test_the_page_says_how_many_are_a_quorum() -> None:
@@ -153,4 +164,51 @@ def test_the_page_names_every_tag() -> None:
     folder = Path(documents.__file__).parent
     used = {tag for path in folder.glob("*.py") for tag in re.findall(r'"(atlas/[\w-]+)"', path.read_text())}
 
-    assert named == used | {"atlas/account", "atlas/sign/checkpoint", "atlas/sign/event"}
+    assert named == used | {"atlas/account", "atlas/sign/bundle", "atlas/sign/checkpoint", "atlas/sign/event"}
+
+
+@pytest.mark.parametrize(
+    ("title", "subject", "columns"),
+    [
+        ("Events", "events", EVENT_COLUMNS),
+        ("Wallets", "wallet", WALLET_COLUMNS),
+        ("Rankings", "ranking", RANKING_COLUMNS),
+    ],
+)
+def test_the_page_names_the_columns_of_a_table(title: str, subject: str, columns: tuple[str, ...]) -> None:
+    said = re.match(r"\n`columns`: (.*?)\. [`OA]", get_section(title), re.DOTALL)
+
+    assert said is not None
+    assert tuple(re.findall(r"`(\w+)`", said[1].replace("\n", " "))) == columns
+    assert tables.COLUMNS[subject].split() == list(columns)
+
+
+def test_the_page_names_every_kind_of_row_and_filter() -> None:
+    kinds = {name for row in read_rows("Wallets")[1:] for name in re.findall(r"`(\w+)`", row[0])}
+
+    assert kinds == {*KINDS, CARRIED}
+    assert set(FILTERS) == tables.FILTERS
+    assert all(f"`{name}`" in get_section("Events") for name in FILTERS)
+
+
+def test_the_page_names_what_each_event_type_tells_of_a_balance() -> None:
+    page = " ".join(get_section("Wallets").split())
+
+    for name, parts in tables.TOLD.items():
+        assert f"`{name}`" in page
+        for _, _, _, token, amounts in parts:
+            assert token in page
+            assert all(f"`{amount}`" in page for amount in amounts.split() if amount != "node_bond")
+
+
+def test_the_page_says_the_limits_of_a_bundle() -> None:
+    said = get_section("Bundles").replace(",", "")
+
+    for limit in (EVENTS_MAX, STATES_MAX, ROWS_MAX, COLUMNS_MAX, QUERY_MAX, CELL_CHARACTERS_MAX):
+        assert re.search(rf"\b{limit}\b", said), limit
+    assert documents.BUNDLE["events"].high == EVENTS_MAX
+    assert documents.BUNDLE["states"].high == STATES_MAX
+    assert documents.BUNDLE["rows"].high == ROWS_MAX
+    assert documents.BUNDLE["query"].high == QUERY_MAX
+    assert documents.BUNDLE["columns"].high == COLUMNS_MAX
+    assert tables.CELL_CHARACTERS_MAX == CELL_CHARACTERS_MAX

@@ -13,6 +13,7 @@ examples:
   python -m tools.chaos --faults 8 --seed 1          a minute
   python -m tools.chaos --faults 200 --keep          as `make chaos`, but keep folders and logs
   python -m tools.chaos --laggard 20000              how fast a node that was away catches up under load
+  python -m tools.chaos --audit 20000                how fast auditors check a ledger, and that kills don't stop them
 """
 
 import argparse
@@ -28,6 +29,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tools.chaos.audit import measure_audit
 from tools.chaos.checks import (
     check_equal_so_far,
     check_events,
@@ -126,6 +128,9 @@ def main() -> int:
         default=120.0,
         help="how long it may take under load; then without (default 120)",
     )
+    parser.add_argument(
+        "--audit", type=int, metavar="EVENTS", help="no faults: measure how fast auditors check so many"
+    )
     parser.add_argument("--profiler", help="with --laggard: a py-spy to record the catching-up node with")
     given = parser.parse_args()
     if given.nodes < 4:
@@ -136,12 +141,13 @@ def main() -> int:
     shutil.rmtree(given.folder, ignore_errors=True)
     given.folder.mkdir(parents=True)
     started = time.monotonic()
-    accounts = ACCOUNTS if given.laggard is None else 256
-    network = ChaosNetwork(
-        given.folder.resolve(), given.port, given.nodes, accounts, given.seed, proxied=given.laggard is None
-    )
+    measures = given.laggard is not None or given.audit is not None
+    accounts = 256 if measures else ACCOUNTS
+    network = ChaosNetwork(given.folder.resolve(), given.port, given.nodes, accounts, given.seed, proxied=not measures)
     try:
-        if given.laggard is not None:
+        if given.audit is not None:
+            found = measure_audit(network, given.audit, given.seed, _tell)
+        elif given.laggard is not None:
             found = measure_laggard(network, given.laggard, given.laggard_seconds, given.seed, given.profiler, _tell)
         else:
             found = run_chaos(network, given)

@@ -25,9 +25,10 @@ POLL_S = 0.5
 class SteadyLoad(threading.Thread):
     """Posts and likes at the nodes that stay, as fast as they take them, until `stopping`."""
 
-    def __init__(self, network: ChaosNetwork, seed: int) -> None:
+    def __init__(self, network: ChaosNetwork, seed: int, *, without: int | None = LAGGARD) -> None:
+        """without: the number of a node that gets none."""
         super().__init__(daemon=True)
-        urls = [node.url for node in network.nodes if node.number != LAGGARD]
+        urls = [node.url for node in network.nodes if node.number != without]
         self._loader = Loader(urls, network.chain_id, make_registry(), network.authors, seed, self._count)
         self._posts = read_posts(SAMPLE, 320)
         self.done = 0

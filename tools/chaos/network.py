@@ -190,7 +190,7 @@ class ChaosNetwork:
         p2p_ports = [port + 100 + n for n in range(count)]
         self.proxies = Proxies(count, port + 200, p2p_ports, seed) if proxied else None
         for each in (*p2p_ports, *(node.api_port for node in self.nodes)):
-            _check_free(each)
+            check_free(each)
         self._prepare(p2p_ports, accounts, seed)
 
     def _prepare(self, p2p_ports: list[int], accounts: int, seed: int) -> None:
@@ -247,7 +247,8 @@ class ChaosNetwork:
         return codes
 
 
-def _check_free(port: int) -> None:
+def check_free(port: int) -> None:
+    """Raise SystemExit when a port is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,0 +1,5 @@
+"""The network that other implementations meet."""
+
+from tests.network.conftest import devnet
+
+__all__ = ["devnet"]
