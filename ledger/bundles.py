@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, cast
 from ledger import keyspace
 from ledger.block import Header, decode_header
 from ledger.certified import (
+    PROOF_BYTES_MAX,
     Certified,
     ProofInvalid,
     VerifyCertificate,
@@ -53,6 +54,10 @@ _MEMBERS = (
     "certificate", "columns", "events", "handovers", "header", "kind", "next", "node", "query", "rows", "signature",
     "states", "subject", "version",
 )  # fmt: skip
+
+
+class BundleTooLarge(ValueError):
+    """A bundle would be larger than a proof file may be; the remedy is to ask for fewer events."""
 
 
 class Finding(NamedTuple):
@@ -103,7 +108,9 @@ def find_certified_height(snapshot: View, head_height: int) -> int:
 def make_bundle(
     snapshot: Snapshot, ledger: View, head_height: int, height: int, bundle: Bundle, node: bytes, sign: Sign
 ) -> bytes:
-    """Return the file of a bundle against the certified header of a height.  Raises ProofUnavailable.
+    """Return the file of a bundle against the certified header of a height.
+
+    Raises ProofUnavailable and BundleTooLarge.
 
     ledger: the snapshot, or that and the archive behind it, from which events are read.
     """
@@ -124,7 +131,10 @@ def make_bundle(
         "subject": bundle.subject,
         "version": BUNDLE_VERSION,
     }
-    return encode_document(document | {"signature": sign(canonical_json(document)).hex()})
+    data = encode_document(document | {"signature": sign(canonical_json(document)).hex()})
+    if len(data) > PROOF_BYTES_MAX:
+        raise BundleTooLarge(f"expected a bundle of at most {PROOF_BYTES_MAX} bytes, got {len(data)}")
+    return data
 
 
 def encode_csv(columns: Sequence[str], rows: Table) -> bytes:

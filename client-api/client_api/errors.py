@@ -144,6 +144,11 @@ class CursorInvalid(ClientError):
     remedy = "Start without a cursor, and pass on `next` or `prev` unchanged."
 
 
+class AnswerTooLarge(ClientError):
+    code, status, title = "answer-too-large", 413, "The answer would be larger than a proof file may be"
+    remedy = "Ask for fewer events with `limit`, and go on with the cursor that `next` gives."
+
+
 class EventRejected(ClientError):
     code, status, title = "event-rejected", 422, "The event was refused"
     remedy = "Read `verdict`, mend the event, and prepare and sign it again."

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from client_api.context import Context, Reading
 from client_api.endpoint import Endpoint, Json, Model, Reply
 from client_api.errors import (
     AccountUnknown,
+    AnswerTooLarge,
     CursorInvalid,
     HistoryMissing,
     PostUnknown,
@@ -26,17 +28,19 @@ from client_api.state_facts import OtherLeaf
 from ledger import keyspace
 from ledger.archive.collection import HotAndCold
 from ledger.bundle_tables import make_events_bundle
-from ledger.bundles import EVENTS_MAX, Bundle, encode_csv, find_certified_height, make_bundle
+from ledger.bundles import EVENTS_MAX, Bundle, BundleTooLarge, encode_csv, find_certified_height, make_bundle
 from ledger.certified import ProofUnavailable
+from ledger.chain import Chain
 from ledger.draft import Draft
 from ledger.events import View
 from ledger.identity import read_account
 from ledger.moves import Move
 from ledger.primitives.fixed_point import format_decimal
+from ledger.primitives.ids import compute_account_id
 from ledger.ranking import make_ranking_bundle
 from ledger.receipts import Receipt
 from ledger.standing import bring_up_to_date, read_standing
-from ledger.tokens import ATR, TOKENS, read_balance
+from ledger.tokens import ATR, ATR_STORE, FLX, TOKENS, read_balance
 from ledger.undo import StateAt
 from ledger.wallet import DECAY, RECOVERY, Row, chain_rows, format_signed, list_rows, name_policy
 from ledger.wallet_export import plan_wallet_bundle, read_cite, read_event_moves
@@ -89,6 +93,7 @@ class HistoryAnswer(Model):
 async def get_history(context: Context, query: HistoryQuery, body: None) -> Json:
     """Newest first.  Without a filter, rows of a token add up from page to page: balance = balance below + amount.
 
+    What was pruned, or came before a snapshot, is a step of kind "missing", on the last page from genesis on.
     kind=penalty: what was burned of what the account had locked; those rows are in no other list.
     """
     filter_hash = hash_filter("history", query.account, query.kind)
@@ -111,7 +116,7 @@ async def get_history(context: Context, query: HistoryQuery, body: None) -> Json
         page = read_page(reading, prefixes, filter_hash, query.limit, before, after, keep)
         events = _read_moves(ledger, page.entries[::-1])
         rows = (
-            chain_rows(events, account, {})
+            chain_rows(events, account, {} if page.next is not None else _read_begin(context.chain, account))
             if query.kind is None
             else (row for event in events for row in list_wanted(*event))
         )
@@ -126,6 +131,22 @@ async def get_history(context: Context, query: HistoryQuery, body: None) -> Json
             "prev": page.prev,
             "ledger": reading.anchor(),
         }
+
+
+def _read_begin(chain: Chain, account: bytes) -> dict[str, int]:
+    """Return token to balance before all events, in atoms."""
+    allocations = _read_allocations(chain)
+    begun: dict[str, int] = dict.fromkeys(TOKENS, 0)
+    return begun | ({ATR: ATR_STORE, FLX: allocations[account]} if account in allocations else {})
+
+
+@lru_cache(maxsize=4)
+def _read_allocations(chain: Chain) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for each in chain.genesis.allocations:
+        account = compute_account_id(chain.chain_id, each.key)
+        found[account] = found.get(account, 0) + each.atoms
+    return found
 
 
 def _find(reading: Reading, text: str) -> bytes:
@@ -270,6 +291,8 @@ async def _reply(
         data = await asyncio.to_thread(make)
     except ProofUnavailable as error:
         raise ProofNotReady(str(error)) from error
+    except BundleTooLarge as error:
+        raise AnswerTooLarge(str(error)) from error
     return Reply(200, data, "application/json" if format == "json" else "text/csv")
 
 
@@ -326,11 +349,11 @@ ENDPOINTS = (
     Endpoint("GET", "/wallets/{account}/export", "exportWallet",
              "A part of a wallet's history as a signed bundle that anyone can check offline, or as CSV.", "wallet",
              BundleDocument, export_wallet, query=WalletExportQuery,
-             errors=(AccountUnknown, CursorInvalid, ProofNotReady, StaleHeight)),
+             errors=(AccountUnknown, AnswerTooLarge, CursorInvalid, ProofNotReady, StaleHeight)),
     Endpoint("GET", "/ledger/events/export", "exportEvents",
              "Events with filters as a signed bundle that anyone can check offline, or as CSV.", "ledger",
              BundleDocument, export_events, query=EventsExportQuery,
-             errors=(CursorInvalid, ProofNotReady, StaleHeight)),
+             errors=(AnswerTooLarge, CursorInvalid, ProofNotReady, StaleHeight)),
     Endpoint("GET", "/posts/{post_id}/ranking", "getRanking",
              "What a post's rank is made of when an epoch began, as a signed bundle, or as CSV.", "social",
              BundleDocument, get_ranking, query=RankingQuery, errors=(PostUnknown, ProofNotReady)),

@@ -18,7 +18,20 @@ from node.archive_store import ArchiveUnreachable
 from node.archive_writer import ArchiveDiffers, BlocksMissing
 from node.backup import BackupFailed
 from node.block_fetch import ReplayDiffers
-from node.cli import archive, audit, backup, explain, export, governance, nodes, operate, people, policy, verify
+from node.cli import (
+    archive,
+    audit,
+    backup,
+    communities,
+    explain,
+    export,
+    governance,
+    nodes,
+    operate,
+    people,
+    policy,
+    verify,
+)
 from node.cli.audit import NobodyThere
 from node.cli.home import UsageError
 from node.cli.operate import NodeStopped
@@ -43,6 +56,9 @@ start here:
 decide together:
   atlas governance --help          how a policy is changed, step by step
   atlas governance list            what is voted on
+
+live together:
+  atlas community --help           communities, their moderators, and how a decision is contested
 
 keep a node safe:
   atlas doctor FOLDER              what is wrong with a node, and what to do; changes nothing
@@ -75,6 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     archive.add_commands(commands, shared)
     audit.add_commands(commands, shared)
     policy.add_commands(commands, shared)
+    communities.add_commands(commands, shared)
     governance.add_commands(commands, shared)
     explain.add_commands(commands, shared)
     return parser

@@ -11,6 +11,7 @@ from client_api.services import Alert
 from client_api.shapes import account_text, event_text
 from client_api.wallets import WalletRow
 
+from ledger import keyspace
 from ledger.bundle_tables import verify_table
 from ledger.bundles import ProvenBundle, encode_csv, verify_bundle
 from ledger.nodes import NODE_BOND
@@ -261,3 +262,27 @@ def test_the_kinds_of_the_contract_are_those_of_the_ledger_and_penalties() -> No
     kinds = WalletRow.model_json_schema()["properties"]["kind"]["enum"]
 
     assert set(kinds) == {*KINDS, PENALTY}
+
+
+def test_what_this_node_has_no_moves_of_is_a_missing_step_from_genesis(town: Api) -> None:
+    ada = town.world.ada.account
+    prefix = keyspace.MOVES + ada
+    first, second, *_ = [key for key, _ in town.world.store.iterate(prefix, keyspace.after(prefix))]
+    town.world.store.write([], [first, second])
+
+    rows = read_all(town, account=account_text(ada))
+
+    missing = [row for row in rows if row["kind"] == "missing"]
+    assert missing == rows[-len(missing) :]
+    assert {row["token"] for row in missing} == {"ATR", "FLX"}
+    assert all(row["event_id"] is None and to_atoms(row["amount"]) < 0 for row in missing)
+
+
+def test_a_bundle_that_would_be_too_large_is_refused_with_the_remedy(
+    town: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.bundles.PROOF_BYTES_MAX", 4_000)
+
+    problem = town.problem("exportEvents", module="infra")
+
+    assert (problem["status"], "limit" in problem["remedy"]) == (413, True)

@@ -16,13 +16,14 @@ from ledger.receipts import Receipt, decode_receipt
 from ledger.tokens import ATR_STORE, FLX, NOD, TOKENS, read_balance
 from ledger.transfers import TokensTransferred
 from ledger.wallet import CHARGE, DECAY, HOLD, MISSING, OPENING, RECOVERY, RELEASE, REWARD, TRANSFER, Row, chain_rows
+from node.replay import ReplayFailed, replay_chain
 from social.follows import AccountFollowed
 from social.posts import PostPublished
 from social.reactions import ContentLiked
 from tests.economy.node_town import ASKED, HELD, OPERATORS, NodeTown
 from tests.economy.test_random_actions import Actor
 from tests.economy.town import EACH, Town
-from tests.ledger.world import Person, World, id_of
+from tests.ledger.world import REGISTRY, Person, World, id_of
 
 
 def read_history(world: World, account: bytes, known: dict[str, int]) -> list[Row]:
@@ -163,4 +164,21 @@ def test_a_denied_event_moves_nothing(tmp_path: Path) -> None:
     assert [each.outcome for each in (receipt, followed, published)] == ["denied", "applied", "applied"]
     assert read_history(town, ada.account, {}) == []
     assert len(read_history(town, ben.account, {})) == 2
+    town.close()
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+def test_a_replay_finds_a_move_that_was_edited_and_none_that_is_missing(tmp_path: Path, lacks: bool) -> None:
+    town = Town(tmp_path / "ledger", 2, LOOSE)
+    town.do(town.people[0], TokensTransferred, atoms=SCALE, to=town.people[1].account, token=FLX)
+    prefix = keyspace.MOVES + town.people[1].account
+    ((key, value),) = town.store.iterate(prefix, keyspace.after(prefix))
+    genesis = town.chain.genesis
+    town.store.write([] if lacks else [(key, value[:-1] + bytes([value[-1] ^ 1]))], [key] if lacks else [])
+
+    if lacks:
+        assert replay_chain(town.store, genesis, REGISTRY).height == 1
+    else:
+        with pytest.raises(ReplayFailed, match="another change of balances"):
+            replay_chain(town.store, genesis, REGISTRY)
     town.close()

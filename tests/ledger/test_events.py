@@ -30,7 +30,7 @@ from ledger.primitives.records import decode_record, encode_record
 from ledger.primitives.signing import Purpose, SigningKey, signed_digest
 from ledger.registry import Registry
 from ledger.transfers import TokensTransferred
-from social.posts import PostAddressed, PostPublished
+from social.posts import PostAddressed, PostPublished, make_post
 from social.reactions import ContentLiked
 from tests.ledger.world import KINDS, REGISTRY, World, sign_edited
 
@@ -195,6 +195,12 @@ def test_other_rules_have_another_root() -> None:
 def test_every_example_is_a_body_of_its_type(kind: Any) -> None:
     assert decode_record(kind.body, encode_record(kind.example)) == kind.example
     assert all(type(fact) in (int, str, bool) for fact in kind.inputs(kind.example).values())
+
+
+def test_a_new_post_is_of_the_newest_version() -> None:
+    body = make_post(Payload(bytes(16), "Hello."), ("music",))
+
+    assert REGISTRY.latest("content.PostPublished") is KINDS[type(body)]
 
 
 def vectors() -> list[Any]:

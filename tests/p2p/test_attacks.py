@@ -180,9 +180,10 @@ async def test_one_address_has_a_share_of_the_connections() -> None:
 
 
 async def overrun_window(peer: Rogue) -> None:
-    await peer.write_yamux(WINDOW_UPDATE, SYN, 1, 0)
-    for _ in range(6):  # 300 KB, unread, where 256 KiB were granted
-        await peer.write_yamux(DATA, 0, 1, 50_000, bytes(50_000))
+    # 300 KB where 256 KiB were granted, in one frame: smaller ones might be read, or their stream reset, on the way.
+    await peer.write_yamux(DATA, SYN, 1, 300_000)
+    for _ in range(6):
+        await peer.secured.write(bytes(50_000))
 
 
 async def announce_a_huge_frame(peer: Rogue) -> None:

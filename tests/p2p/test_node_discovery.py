@@ -91,6 +91,8 @@ def test_a_node_that_an_upgrade_left_behind_says_so_and_has_no_peers(devnet: Dev
     begin(devnet, observer)
 
     wait_until(lambda: "this software up to 2: upgrade it" in read_log(observer), FOUND_WITHIN_S, "it says so")
+    ended = "link ended: from this height on peers speak version 9 or newer"
+    wait_until(lambda: ended in read_log(observer), FOUND_WITHIN_S, "the links that it had end")
     wait_until(lambda: not read_peers(observer), FOUND_WITHIN_S, "no peers")
     status = read_status(observer)
     assert status["height"] >= 6

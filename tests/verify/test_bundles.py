@@ -341,6 +341,35 @@ def test_neither_believes_a_lie_that_the_node_signed(bundles: Bundles) -> None:
     assert len(lies) - len(NO_LIES) >= FORGERIES_MIN
 
 
+CELLS = st.sampled_from(
+    ("", "0", "1", "01", "-1", "x", "FLX", "ATR", "decay", "reward", "carried", "missing", "release", "opening", "mass",
+     "0.000000000000000000", "-0.000000000000000001", "1.000000000000000000", "00.100000000000000000", "1e3", "٣")
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(which=st.sampled_from(FILES), data=st.data())
+def test_both_judge_alike_what_the_node_signed_with_other_cells(
+    bundles: Bundles, which: str, data: st.DataObject
+) -> None:
+    document = decode(bundles.files[which])
+    rows = [list(row) for row in document["rows"]]
+    for _ in range(data.draw(st.integers(1, 3))):
+        if rows:
+            row = rows[data.draw(st.integers(0, len(rows) - 1))]
+            cell = data.draw(st.integers(0, len(row) - 1))
+            other = rows[data.draw(st.integers(0, len(rows) - 1))][cell]
+            row[cell] = data.draw(st.just(other) | CELLS)
+    query = document["query"] | data.draw(
+        st.just({})
+        | st.dictionaries(st.sampled_from(("author", "from_height", "to_height", "module")), CELLS, max_size=1)
+    )
+
+    believers = bundles.list_believers(bundles.sign_again(document | {"rows": rows, "query": query}))
+
+    assert believers in ([], BOTH)
+
+
 def test_a_changed_bundle_that_the_node_did_not_sign_is_refused_for_that(bundles: Bundles) -> None:
     document = decode(bundles.files["wallet"])
     genesis = read_genesis(encode_genesis_file(bundles.world.chain.genesis))
