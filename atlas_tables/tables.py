@@ -17,6 +17,10 @@ COLUMNS = {
     "wallet": "log_index height event_id event_type kind token amount balance policy",
 }
 TOLD = {  # event type: kind, whose balance, sign, token, the inputs that add up to the amount
+    "economics.RewardClawedBack": (
+        ("penalty", "account", -1, "CHR", "chr"),
+        ("penalty", "account", -1, "FLX", "flx"),
+    ),
     "economics.RewardPaid": (
         ("reward", "account", 1, "CHR", "chr_author chr_endorser"),
         ("reward", "account", 1, "FLX", "flx_author flx_endorser"),

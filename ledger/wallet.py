@@ -8,6 +8,7 @@ touched, which the event wrote down with its own change:
     reward    what an epoch paid                       release   FLX given back of what was held
     charge    ATR that an action cost                  opening   the energy that an account begins with
     decay     what passing epochs took                 recovery  ATR that passing epochs gave back
+    penalty   what was taken back of what a post had earned that was rightly hidden
     missing   a step that no event here explains: rows that were pruned, or came before a snapshot
 
 A release of a node's bond is net of the decay in the same event, as its receipt does not name the amount.
@@ -24,9 +25,9 @@ from ledger.verdict import Fact
 
 TRANSFER, REWARD, CHARGE, HOLD, RELEASE = "transfer", "reward", "charge", "hold", "release"
 OPENING, DECAY, RECOVERY, MISSING = "opening", "decay", "recovery", "missing"
-CARRIED = "carried"
+PENALTY, CARRIED = "penalty", "carried"
 """In exports: what an account held before the first row."""
-KINDS = (CHARGE, DECAY, HOLD, MISSING, OPENING, RECOVERY, RELEASE, REWARD, TRANSFER)
+KINDS = (CHARGE, DECAY, HOLD, MISSING, OPENING, PENALTY, RECOVERY, RELEASE, REWARD, TRANSFER)
 MICRO = 10**12
 """Atoms of a millionth of a token, in which receipts say what an action cost."""
 NODE_BOND_ATOMS = 1_000 * SCALE
@@ -61,10 +62,14 @@ class _Part(NamedTuple):
     amounts: tuple[str, ...]
 
 
-_PARTS: dict[str, tuple[_Part, ...]] = {
+PARTS: dict[str, tuple[_Part, ...]] = {
     "economics.TokensTransferred": (
         _Part(TRANSFER, "author", -1, FLX, ("amount",)),
         _Part(TRANSFER, "to", 1, FLX, ("amount",)),
+    ),
+    "economics.RewardClawedBack": (
+        _Part(PENALTY, "account", -1, CHR, ("chr",)),
+        _Part(PENALTY, "account", -1, FLX, ("flx",)),
     ),
     "economics.RewardPaid": (
         _Part(REWARD, "account", 1, CHR, ("chr_author", "chr_endorser")),
@@ -89,7 +94,7 @@ def list_effects(receipt: Receipt, account: bytes) -> list[Effect]:
         effects.append(Effect(CHARGE, ATR, -MICRO * int(receipt.evidence["charge_micro_atr"])))
     if is_author and receipt.event_type == "infra.NodeRegistered":
         effects.append(Effect(HOLD, FLX, -NODE_BOND_ATOMS))
-    for part in (*_PARTS.get(receipt.event_type, ()), *((_DEPOSIT,) if "deposit" in inputs else ())):
+    for part in (*PARTS.get(receipt.event_type, ()), *((_DEPOSIT,) if "deposit" in inputs else ())):
         if is_author if part.whose == "author" else inputs[part.whose] == account.hex():
             atoms = part.sign * sum(_read_atoms(inputs[name]) for name in part.amounts)
             effects.append(Effect(part.kind, part.token, atoms))

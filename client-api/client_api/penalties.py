@@ -1,6 +1,7 @@
-"""Penalties: what was burned of what an account had locked, the bonds of its nodes and the deposits of its proposals.
+"""Penalties on what an account had locked: what was burned of its nodes' bonds and its proposals' deposits.
 
-They change no balance of the wallet, which gave the tokens away when it locked them; so they are a list of their own.
+They change no balance of the wallet, which gave the tokens away when it locked them; so only the list of penalties has
+them, beside those that were taken from the wallet itself.
 """
 
 from dataclasses import fields
@@ -14,10 +15,9 @@ from ledger.nodes import compute_node_bond_account, find_current
 from ledger.receipts import APPLIED, Receipt, decode_receipt
 from ledger.registry import Registry
 from ledger.tokens import FLX
-from ledger.wallet import Row
+from ledger.wallet import PENALTY, Row
 from social.governance.proposals import compute_deposit_account
 
-PENALTY = "penalty"
 REGISTERED = "infra.NodeRegistered"
 BURNING = ("governance.ProposalExpired", "infra.EquivocationProven")
 LOCKING_SCANNED_MAX = 20_000

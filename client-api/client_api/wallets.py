@@ -22,7 +22,7 @@ from client_api.errors import (
 from client_api.explorer import EventsQuery, HandoverDocument, Height, list_receipts
 from client_api.listing import open_listing, read_page
 from client_api.paging import LIMIT_DEFAULT, hash_filter
-from client_api.penalties import PENALTY, list_held_accounts, list_penalties
+from client_api.penalties import list_held_accounts, list_penalties
 from client_api.shapes import Anchor, account_text, event_text, find_account, parse_account_id, parse_event_id
 from client_api.state_facts import OtherLeaf
 from ledger import keyspace
@@ -34,7 +34,7 @@ from ledger.chain import Chain
 from ledger.draft import Draft
 from ledger.events import View
 from ledger.identity import read_account
-from ledger.moves import Move
+from ledger.moves import Move, decode_moves
 from ledger.primitives.fixed_point import format_decimal
 from ledger.primitives.ids import compute_account_id
 from ledger.ranking import make_ranking_bundle
@@ -42,7 +42,7 @@ from ledger.receipts import Receipt
 from ledger.standing import bring_up_to_date, read_standing
 from ledger.tokens import ATR, ATR_STORE, FLX, TOKENS, read_balance
 from ledger.undo import StateAt
-from ledger.wallet import DECAY, RECOVERY, Row, chain_rows, format_signed, list_rows, name_policy
+from ledger.wallet import DECAY, PENALTY, RECOVERY, Row, chain_rows, format_signed, list_rows, name_policy
 from ledger.wallet_export import plan_wallet_bundle, read_cite, read_event_moves
 
 Cursor = Annotated[str, Field(max_length=512)]
@@ -94,7 +94,7 @@ async def get_history(context: Context, query: HistoryQuery, body: None) -> Json
     """Newest first.  Without a filter, rows of a token add up from page to page: balance = balance below + amount.
 
     What was pruned, or came before a snapshot, is a step of kind "missing", on the last page from genesis on.
-    kind=penalty: what was burned of what the account had locked; those rows are in no other list.
+    kind=penalty: also what was burned of what the account had locked; those rows are in no other list.
     """
     filter_hash = hash_filter("history", query.account, query.kind)
     with open_listing(context, query.cursor, filter_hash, query.at) as (reading, before, after):
@@ -102,7 +102,8 @@ async def get_history(context: Context, query: HistoryQuery, body: None) -> Json
         ledger = await _open_ledger(context, reading)
 
         def list_wanted(receipt: Receipt, moves: tuple[Move, ...]) -> list[Row]:
-            if query.kind == PENALTY:
+            own = reading.snapshot.get(keyspace.move_of(account, receipt.log_index))
+            if own is None or decode_moves(own) != moves:  # of what is held for the account
                 return list_penalties(receipt, moves)
             return [row for row in list_rows(receipt, moves, account) if row.kind == query.kind]
 
@@ -111,7 +112,7 @@ async def get_history(context: Context, query: HistoryQuery, body: None) -> Json
 
         owners: tuple[bytes, ...] = (account,)
         if query.kind == PENALTY:
-            owners = list_held_accounts(reading, ledger, context.chain.registry, account)
+            owners += list_held_accounts(reading, ledger, context.chain.registry, account)
         prefixes = tuple(keyspace.MOVES + owner for owner in owners)
         page = read_page(reading, prefixes, filter_hash, query.limit, before, after, keep)
         events = _read_moves(ledger, page.entries[::-1])

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_api.penalties import PENALTY
 from client_api.services import Alert
 from client_api.shapes import account_text, event_text
 from client_api.wallets import WalletRow
@@ -258,10 +257,10 @@ def test_a_deposit_that_is_lost_for_want_of_votes_is_a_penalty(tmp_path: Path) -
         assert row["event_type"] == "governance.ProposalExpired"
 
 
-def test_the_kinds_of_the_contract_are_those_of_the_ledger_and_penalties() -> None:
+def test_the_kinds_of_the_contract_are_those_of_the_ledger() -> None:
     kinds = WalletRow.model_json_schema()["properties"]["kind"]["enum"]
 
-    assert set(kinds) == {*KINDS, PENALTY}
+    assert set(kinds) == set(KINDS)
 
 
 def test_what_this_node_has_no_moves_of_is_a_missing_step_from_genesis(town: Api) -> None:

@@ -15,14 +15,28 @@ from ledger.primitives.fixed_point import SCALE
 from ledger.receipts import Receipt, decode_receipt
 from ledger.tokens import ATR_STORE, FLX, NOD, TOKENS, read_balance
 from ledger.transfers import TokensTransferred
-from ledger.wallet import CHARGE, DECAY, HOLD, MISSING, OPENING, RECOVERY, RELEASE, REWARD, TRANSFER, Row, chain_rows
+from ledger.wallet import (
+    CHARGE,
+    DECAY,
+    HOLD,
+    MISSING,
+    OPENING,
+    PENALTY,
+    RECOVERY,
+    RELEASE,
+    REWARD,
+    TRANSFER,
+    Row,
+    chain_rows,
+)
 from node.replay import ReplayFailed, replay_chain
 from social.follows import AccountFollowed
 from social.posts import PostPublished
 from social.reactions import ContentLiked
+from tests.economy import test_reversal as reversal
 from tests.economy.node_town import ASKED, HELD, OPERATORS, NodeTown
 from tests.economy.test_random_actions import Actor
-from tests.economy.town import EACH, Town
+from tests.economy.town import EACH, Town, by_type
 from tests.ledger.world import REGISTRY, Person, World, id_of
 
 
@@ -182,3 +196,21 @@ def test_a_replay_finds_a_move_that_was_edited_and_none_that_is_missing(tmp_path
         with pytest.raises(ReplayFailed, match="another change of balances"):
             replay_chain(town.store, genesis, REGISTRY)
     town.close()
+
+
+def test_what_a_decision_that_stands_takes_back_is_a_penalty(tmp_path: Path) -> None:
+    with reversal.town(tmp_path / "ledger") as harbour:
+        reversal.live(harbour, reversal.accept)
+        clawed = by_type(harbour.receipts, "economics.RewardClawedBack")
+
+        for person in harbour.people:
+            rows = [row for row in assert_adds_up(harbour, person, FOUNDER) if row.kind == PENALTY]
+            for token in ("CHR", FLX):
+                taken = [
+                    int(receipt.inputs[token.lower()])
+                    for receipt in clawed
+                    if receipt.inputs["account"] == person.account.hex()
+                ]
+                assert [-row.atoms for row in rows if row.token == token] == [atoms for atoms in taken if atoms]
+
+        assert len(clawed) > 1

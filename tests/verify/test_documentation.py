@@ -21,7 +21,7 @@ from ledger.genesis import Genesis, decode_genesis_file
 from ledger.primitives import encoding
 from ledger.ranking import COLUMNS as RANKING_COLUMNS
 from ledger.receipts import Receipt
-from ledger.wallet import CARRIED, KINDS
+from ledger.wallet import CARRIED, KINDS, PARTS
 from ledger.wallet_table import WALLET_COLUMNS
 from tests.verify.chains import BothVerifiers
 from tests.verify.worked_example import VECTOR, compute_steps, make_example
@@ -189,6 +189,13 @@ def test_the_page_names_every_kind_of_row_and_filter() -> None:
     assert kinds == {*KINDS, CARRIED}
     assert set(FILTERS) == tables.FILTERS
     assert all(f"`{name}`" in get_section("Events") for name in FILTERS)
+
+
+def test_both_verifiers_know_what_each_event_type_tells_of_a_balance() -> None:
+    bond = ("hold", "author", -1, "FLX", "node_bond")
+    ours = {name: tuple((*part[:4], " ".join(part.amounts)) for part in parts) for name, parts in PARTS.items()}
+
+    assert ours | {"infra.NodeRegistered": (bond,)} == tables.TOLD
 
 
 def test_the_page_names_what_each_event_type_tells_of_a_balance() -> None:
