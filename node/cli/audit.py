@@ -169,6 +169,7 @@ class _Watch:
         self._caught_up: _Place | None = None
         self._last: NodeStatus | None = None
         self._is_alone = False
+        self._goal = 0
         self._header_hash = b""
         self._state_digest = b""
 
@@ -187,9 +188,7 @@ class _Watch:
                 if not status.peers and self._caught_up is None and monotonic_ms() - began_ms > CONNECT_S * 1000:
                     self._is_alone = True
                     return
-                # What a peer claims is no goal: it may be a lie.  The node asks everybody, and then knows.
-                is_done = 0 < status.sync_target <= status.height and not status.syncing
-                if is_done and self._caught_up is None:
+                if self._is_there(status) and self._caught_up is None:
                     self._caught_up = here
                 if self._caught_up is not None and self._once and not status.history_missing:
                     return
@@ -199,6 +198,18 @@ class _Watch:
                 )  # fmt: skip
                 with trio.move_on_after(POLL_S):
                     await stop.wait()
+
+    def _is_there(self, status: NodeStatus) -> bool:
+        """Tell whether it has come to where its peers were when it met them.
+
+        A claim may be a lie: certificates of headers put it right, or the node has asked everybody, and rests.
+        """
+        claimed = max((peer.height for peer in status.peers), default=0)
+        self._goal = self._goal or claimed
+        if status.proven_height > status.height:
+            self._goal = min(self._goal, status.proven_height)
+        rests = 0 < status.sync_target <= status.height and not status.syncing
+        return rests or 0 < self._goal <= status.height
 
     def _look(self, running: Running) -> _Place:
         head = running.chain.head
