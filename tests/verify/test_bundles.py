@@ -100,14 +100,15 @@ def test_a_changed_byte_of_any_bundle_is_found_by_both(bundles: Bundles, which: 
     assert bundles.list_believers(bytes(changed)) == []
 
 
-def test_each_byte_of_a_small_bundle_matters_to_both(bundles: Bundles) -> None:
+def test_every_third_byte_of_a_small_bundle_matters_to_both(bundles: Bundles) -> None:
+    """One after the other; which bytes the test above takes, hypothesis draws."""
     file = bundles.files["empty wallet"]
     document = decode(file)
     small = bundles.sign_again(document | {"states": []})
     assert bundles.list_believers(small) == BOTH
 
     survivors: list[tuple[int, list[str]]] = []
-    for place in range(len(small)):
+    for place in range(0, len(small), 3):
         changed = bytearray(small)
         changed[place] ^= 1
         believers = bundles.list_believers(bytes(changed))
