@@ -55,6 +55,20 @@ class ArchiveStore:
             raise ArchiveUnreachable(f"{self.url}: expected at most {SEGMENTS_MAX} segments, found {len(names)}")
         return sorted(names)
 
+    def list_states(self) -> list[tuple[str, str]]:
+        """Return name and state of each segment, in order: another state, and the file was written anew."""
+        with self._reaching():
+            try:
+                found: list[dict[str, Any]] = self._files.ls(self._root, detail=True)
+            except FileNotFoundError:
+                return []
+        rows = [(str(each["name"]).rstrip("/").rpartition("/")[2], each) for each in found]
+        return sorted(
+            (name, repr([each.get(part) for part in ("size", "mtime", "ETag", "LastModified", "created")]))
+            for name, each in rows
+            if _NAME.fullmatch(name)
+        )
+
     def open_segment(self, name: str, cache: FrameCache | None = None) -> Segment:
         """Return one segment.  Raises SegmentDamaged."""
         path = self._path(name)

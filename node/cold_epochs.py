@@ -1,4 +1,4 @@
-"""The archive of a node's cold epochs, as the running node reads it: opened when needed, again when it has grown."""
+"""The archive of a node's cold epochs, as the running node reads it: opened when needed, again when it has changed."""
 
 import logging
 from threading import Lock
@@ -16,7 +16,7 @@ class ColdEpochs:
     def __init__(self, url: str) -> None:
         self._url = url
         self._lock = Lock()
-        self._names: list[str] = []
+        self._states: list[tuple[str, str]] = []
         self._archive: Archive | None = None
 
     def open(self) -> Archive | None:
@@ -24,10 +24,10 @@ class ColdEpochs:
         with self._lock:
             try:
                 store = ArchiveStore(self._url)
-                names = store.list_names()
-                if names != self._names:
-                    self._archive = store.open_archive() if names else None
-                    self._names = names
+                states = store.list_states()
+                if states != self._states:  # it has grown, or a text was erased from it
+                    self._archive = store.open_archive() if states else None
+                    self._states = states
             except (ArchiveUnreachable, ArchiveIncomplete, SegmentDamaged) as error:
                 logger.warning("the archive can't be read: %s", error)
                 return None

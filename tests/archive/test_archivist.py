@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from ledger.archive.collection import HotAndCold
+from ledger.archive.erasure import erase_payloads
 from ledger.history import Gap, History, encode_history, read_history
 from ledger.primitives.records import decode_record, encode_record
 from ledger.proofs import make_event_proof, verify_event_proof
-from node.archive_store import ArchiveStore
+from node.archive_store import ArchiveStore, name_segment
 from node.archivist import Archivist
 from node.block_fetch import BlockRange, Blocks, answer_range
 from node.cold_epochs import ColdEpochs
@@ -144,3 +145,27 @@ async def test_a_killed_pruning_is_finished_by_the_next(world: ArchivedWorld, ur
 
     assert not holds_secret(world)
     assert read_history(world.store).pruned_to > height
+
+
+def test_a_segment_that_is_written_anew_is_opened_anew(world: ArchivedWorld, url: str) -> None:
+    """A text was erased while the node had the archive open: what it knew of the file is no longer so."""
+    store = ArchiveStore(url)
+    for number, data in enumerate(world.write_segments()):
+        store.write(name_segment(number, number), [data])
+    cold = ColdEpochs(url)
+    opened = cold.open()
+    assert opened is not None
+    assert cold.open() is opened, "as long as nothing changes it stays open"
+    place = opened.find_event(world.id_of_secret())
+    assert place is not None
+    stored = opened.read_event(place).stored
+    assert stored is not None
+    assert stored.content is not None
+
+    segment = opened.segments[0]
+    store.write(segment.name, erase_payloads(segment, [stored.content]))
+
+    again = cold.open()
+    assert again is not None
+    assert again is not opened
+    assert again.read_event(place).payload is None
